@@ -1,0 +1,508 @@
+"""A pipeline is a value: frozen specs that say what is read, computed, trained and predicted.
+
+The specs hold no behaviour beyond derived names and checks that need nothing but the spec itself; a spec
+that could be built is a spec that can be run. They are written in YAML under ``conf/`` (see
+:mod:`featurelib.config`) or built in Python. ``None`` means absent, always.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from featurelib import timeline
+from featurelib.errors import ConfigError, nearest
+
+__all__ = [
+    "Aggregation",
+    "AggregationOp",
+    "ColumnType",
+    "Entity",
+    "EstimatorSpec",
+    "FeatureView",
+    "Gate",
+    "Label",
+    "LandedTable",
+    "Latest",
+    "LiftStep",
+    "ModelSpec",
+    "Project",
+    "QualityGate",
+    "QualityRule",
+    "RunSettings",
+    "Source",
+    "Spec",
+    "Spine",
+    "Split",
+    "Tuning",
+    "feature_name",
+]
+
+ColumnType = Literal["string", "boolean", "int", "long", "double", "date", "timestamp_utc"]
+AggregationOp = Literal["count", "sum", "mean", "min", "max", "stddev", "last"]
+NUMERIC_TYPES = frozenset({"int", "long", "double"})
+ORDERED_TYPES = NUMERIC_TYPES | {"date", "timestamp_utc"}
+
+_NAME = re.compile(r"[a-z_][a-z0-9_]*")
+
+
+def _checked_name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError(f"{text!r} is no name: lower-case letters, digits and _, not starting with a digit")
+    return text
+
+
+def _checked_duration(text: str) -> str:
+    try:
+        timeline.duration_micros(text)
+    except ConfigError as error:
+        raise ValueError(f"{error.given}; expected {error.expected}") from None
+    return text
+
+
+def _checked_window(text: str) -> str:
+    return text if text == timeline.LIFETIME else _checked_duration(text)
+
+
+Name = Annotated[str, AfterValidator(_checked_name)]
+Duration = Annotated[str, AfterValidator(_checked_duration)]
+WindowText = Annotated[str, AfterValidator(_checked_window)]
+Expression = Annotated[str, Field(min_length=1)]
+"""SQL text in the allow-listed language of :mod:`featurelib.expressions`."""
+
+
+class Spec(BaseModel):
+    """A frozen, comparable, hashable description; unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# --- what is read ---------------------------------------------------------------------------------------
+
+
+class LandedTable(Spec):
+    """One table of the landing folder, one compressed CSV file a day, and how its rows are typed.
+
+    Attributes:
+        landing: folder below the landing root that holds ``YYYY-MM-DD.csv.gz`` files.
+        columns: the columns of the files, in order, and the type each has in silver. ``timestamp_utc``
+            takes ISO instants that say they are UTC; others go to quarantine.
+        nulls: texts that mean null.
+        derived: further silver columns, each an expression over typed or earlier derived columns.
+        derived_types: the type of each derived column.
+        transform: ``module:function`` of the pipeline's own folder (DataFrame -> DataFrame) applied to the
+            typed rows before ``derived``; it may add the columns declared in ``transform_adds`` and must
+            keep one row for each row.
+        unique: columns that identify a row; of several rows the first in file order stays, the others
+            go to quarantine.
+        every_day: False for reference tables that land now and then, as a register of planes does.
+    """
+
+    landing: str
+    columns: dict[Name, ColumnType]
+    nulls: tuple[str, ...] = ("",)
+    transform: str | None = None
+    transform_adds: dict[Name, ColumnType] = Field(default_factory=dict)
+    derived: dict[Name, Expression] = Field(default_factory=dict)
+    derived_types: dict[Name, ColumnType] = Field(default_factory=dict)
+    unique: tuple[Name, ...] = ()
+    every_day: bool = True
+    description: str = ""
+
+    @property
+    def silver_types(self) -> dict[str, ColumnType]:
+        """Column name to type of the silver table, in its column order (without identity columns)."""
+        return {**self.columns, **self.transform_adds, **self.derived_types}
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Self:
+        if set(self.derived) != set(self.derived_types):
+            odd = sorted(set(self.derived) ^ set(self.derived_types))
+            raise ValueError(f"derived and derived_types must name the same columns; only one has {odd}")
+        twice = sorted(
+            (self.columns.keys() & self.derived.keys())
+            | (self.columns.keys() & self.transform_adds.keys())
+            | (self.transform_adds.keys() & self.derived.keys())
+        )
+        if twice:
+            raise ValueError(f"column defined twice: {', '.join(twice)}")
+        for column in self.unique:
+            if column not in self.silver_types:
+                raise ValueError(f"unknown column {column!r} in unique.{nearest(column, self.silver_types)}")
+        return self
+
+
+class QualityRule(Spec):
+    """A row rule: an expression that is true for a good row. Null counts as bad unless ``nulls: pass``."""
+
+    name: Name
+    check: Expression
+    on_fail: Literal["quarantine", "warn", "fail"] = "quarantine"
+    nulls: Literal["pass", "fail"] = "pass"
+    description: str = ""
+
+
+class QualityGate(Spec):
+    """What a load must keep to be published: the greatest share quarantined, the fewest rows a file."""
+
+    max_quarantined: Annotated[float, Field(ge=0, le=1)] = 0.05
+    min_rows: Annotated[int, Field(ge=0)] = 1
+
+
+# --- what is computed -----------------------------------------------------------------------------------
+
+
+class Entity(Spec):
+    """What a row is about, and the columns that identify it."""
+
+    keys: Annotated[tuple[Name, ...], Field(min_length=1)]
+    description: str = ""
+
+
+class Source(Spec):
+    """A table of events or of slowly changing facts, with the two instants of each.
+
+    Attributes:
+        table: name of a landed table; its silver rows are read.
+        event_ts: expression of when it happened.
+        known_ts: expression of when it could be known; absent means at ``event_ts``.
+        columns: further columns, each an expression over the table's columns.
+        column_types: the type of each of ``columns``.
+        where: rows to keep, an expression.
+        sql: instead of ``columns`` and ``where``: one ``SELECT ... FROM <table> [WHERE ...]``.
+        transform: ``module:function`` of the pipeline's own folder, applied before everything else.
+        tie_breaker: columns that order events equal in both instants.
+    """
+
+    table: Name
+    event_ts: Expression
+    known_ts: Expression | None = None
+    columns: dict[Name, Expression] = Field(default_factory=dict)
+    column_types: dict[Name, ColumnType] = Field(default_factory=dict)
+    where: Expression | None = None
+    sql: str | None = None
+    transform: str | None = None
+    transform_adds: dict[Name, ColumnType] = Field(default_factory=dict)
+    tie_breaker: tuple[Name, ...] = ()
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _one_preparation(self) -> Self:
+        if self.sql is not None and (self.columns or self.where is not None):
+            raise ValueError("sql stands alone: move columns and where into the SELECT")
+        if self.sql is None and set(self.columns) != set(self.column_types):
+            odd = sorted(set(self.columns) ^ set(self.column_types))
+            raise ValueError(f"columns and column_types must name the same columns; only one has {odd}")
+        return self
+
+
+class Aggregation(Spec):
+    """Operations over the windows of one input column; ``input`` is absent only for ``count`` of rows."""
+
+    input: Name | None = None
+    ops: Annotated[tuple[AggregationOp, ...], Field(min_length=1)]
+    windows: Annotated[tuple[WindowText, ...], Field(min_length=1)]
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _input_where_needed(self) -> Self:
+        if self.input is None and set(self.ops) != {"count"}:
+            raise ValueError(f"ops {list(self.ops)} need an input; only count counts rows without one")
+        for what, items in (("op", self.ops), ("window", self.windows)):
+            twice = sorted({item for item in items if items.count(item) > 1})
+            if twice:
+                raise ValueError(f"{what} given twice: {', '.join(twice)}")
+        return self
+
+
+class Latest(Spec):
+    """The newest visible row of a slowly changing source, whole: its columns come from one row.
+
+    A row older than ``max_age`` (``event_ts < as_of_ts - max_age``) counts as absent.
+    """
+
+    inputs: Annotated[tuple[Name, ...], Field(min_length=1)]
+    max_age: Duration | None = None
+    description: str = ""
+
+
+def feature_name(view: str, name: str, op: str, window: str | None = None) -> str:
+    """Return the derived column name, as ``origin_delays__dep_delay_mean_6h``."""
+    parts = [part for part in (name, op, window) if part]
+    return f"{view}__{'_'.join(parts)}"
+
+
+class FeatureView(Spec):
+    """Features of one entity from one source: aggregations over windows, or the latest facts.
+
+    Attributes:
+        name: prefix of every feature of the view.
+        entity_key: columns, present in spine and source under the same names and types.
+        source: name of the source.
+        aggregations: what to compute over windows.
+        latest: what to take from the newest row.
+    """
+
+    name: Name
+    entity_key: Annotated[tuple[Name, ...], Field(min_length=1)]
+    source: Name
+    aggregations: tuple[Aggregation, ...] = ()
+    latest: Latest | None = None
+    owner: str = ""
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _has_distinct_features(self) -> Self:
+        names = [feature for feature, *_ in self.features()]
+        if not names:
+            raise ValueError(f"view {self.name!r} computes nothing: give aggregations or latest")
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"feature defined twice: {', '.join(twice)}")
+        return self
+
+    def features(self) -> Iterator[tuple[str, str | None, str, str | None]]:
+        """Yield ``(feature, input, op, window)`` in column order; ``latest`` has no window."""
+        for aggregation in self.aggregations:
+            for op in aggregation.ops:
+                for window in aggregation.windows:
+                    name = feature_name(self.name, aggregation.input or "", op, window)
+                    yield name, aggregation.input, op, window
+        if self.latest is not None:
+            for column in self.latest.inputs:
+                yield feature_name(self.name, column, "latest"), column, "latest", None
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The view's feature columns, in order."""
+        return tuple(name for name, *_ in self.features())
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The source columns the view aggregates or takes, each once, in order of first use."""
+        return tuple(dict.fromkeys(column for _, column, *_ in self.features() if column is not None))
+
+
+class Spine(Spec):
+    """One row a prediction: entity keys, the moment asked about, and columns known in advance.
+
+    Attributes:
+        table: landed table whose silver rows are the things to predict.
+        key: columns that identify a row.
+        as_of_ts: expression of the moment asked about.
+        columns: columns known at that moment (calendar, route), each an expression; the entity keys of
+            every view must be among them.
+        column_types: the type of each of ``columns``.
+        where: rows to keep, an expression.
+    """
+
+    table: Name
+    key: Annotated[tuple[Name, ...], Field(min_length=1)]
+    as_of_ts: Expression
+    columns: dict[Name, Expression]
+    column_types: dict[Name, ColumnType]
+    where: Expression | None = None
+
+    @model_validator(mode="after")
+    def _typed(self) -> Self:
+        if set(self.columns) != set(self.column_types):
+            odd = sorted(set(self.columns) ^ set(self.column_types))
+            raise ValueError(f"columns and column_types must name the same columns; only one has {odd}")
+        for column in self.key:
+            if column not in self.columns:
+                raise ValueError(f"key {column!r} is not among columns.{nearest(column, self.columns)}")
+        return self
+
+
+class Label(Spec):
+    """What is predicted: an expression over the spine's table, and when its value is known."""
+
+    name: Name
+    value: Expression
+    known_ts: Expression
+    description: str = ""
+
+
+class Split(Spec):
+    """Days (by ``as_of_ts``, half open) to train, validate and test on, with an embargo between them.
+
+    Rows whose ``as_of_ts`` lies less than ``embargo`` before the next part begins belong to none.
+    """
+
+    train: tuple[date, date]
+    validate_: Annotated[tuple[date, date], Field(alias="validate")]
+    test: tuple[date, date]
+    embargo: Duration | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        bounds = [*self.train, *self.validate_, *self.test]
+        if bounds != sorted(bounds) or any(a == b for a, b in (self.train, self.validate_, self.test)):
+            raise ValueError("train, validate and test must follow each other, each with start before end")
+        return self
+
+
+# --- what is trained ------------------------------------------------------------------------------------
+
+EstimatorKind = Literal[
+    "logistic_regression", "random_forest", "gradient_boosted_trees", "xgboost"
+]
+Range = Annotated[tuple[float, float], Field(min_length=2, max_length=2)]
+
+
+class SearchRange(Spec):
+    """One hyperparameter's space: exactly one of the forms is given.
+
+    ``uniform`` and ``log_uniform`` take ``[low, high]``; ``integer`` takes ``[low, high]``, both included;
+    ``choice`` takes the values.
+    """
+
+    uniform: Range | None = None
+    log_uniform: Range | None = None
+    integer: tuple[int, int] | None = None
+    choice: tuple[float | int | str | bool, ...] | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        given = [name for name, value in self if value is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of uniform, log_uniform, integer, choice; got {given or 'none'}")
+        bounds = self.uniform or self.log_uniform or self.integer
+        if bounds is not None and bounds[0] >= bounds[1]:
+            raise ValueError(f"low must be less than high, got {list(bounds)}")
+        if self.log_uniform is not None and self.log_uniform[0] <= 0:
+            raise ValueError(f"log_uniform needs low above 0, got {self.log_uniform[0]}")
+        if self.choice is not None and not self.choice:
+            raise ValueError("choice needs at least one value")
+        return self
+
+
+class EstimatorSpec(Spec):
+    """A learner, its fixed parameters and the space of those to tune."""
+
+    kind: EstimatorKind
+    parameters: dict[str, float | int | str | bool] = Field(default_factory=dict)
+    space: dict[str, SearchRange] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _fixed_or_tuned(self) -> Self:
+        both = sorted(self.parameters.keys() & self.space.keys())
+        if both:
+            raise ValueError(f"both fixed and tuned: {', '.join(both)}")
+        return self
+
+
+class Tuning(Spec):
+    """How the search runs: trials in all, how many at a time, and on what share of the training rows."""
+
+    trials: Annotated[int, Field(ge=1)] = 12
+    parallelism: Annotated[int, Field(ge=1)] = 2
+    metric: Literal["roc_auc", "pr_auc", "log_loss"] = "roc_auc"
+    seed: int = 7
+    sample: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+class Gate(Spec):
+    """What a challenger must reach on the untouched test rows to become champion."""
+
+    mode: Literal["disabled", "dry_run", "enabled"] = "enabled"
+    metric: Literal["roc_auc", "pr_auc"] = "roc_auc"
+    minimum: float
+    lift_over_baseline: float = 0.0
+    worse_than_champion: Annotated[float, Field(ge=0)] = 0.0
+
+
+class LiftStep(Spec):
+    """A row of the lift table: a set of features whose model is fitted and measured beside the others."""
+
+    name: str
+    features: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class ModelSpec(Spec):
+    """A model: its features, its learners, how they are tuned and when one is good enough.
+
+    Attributes:
+        features: names or patterns (``origin_*``) over spine columns and features; ``!`` in front
+            takes away.
+        categorical: those of the features that are encoded as categories.
+        baseline: features of the baseline the gate's lift is measured against.
+        lift: further feature sets for the report's lift table.
+    """
+
+    features: Annotated[tuple[str, ...], Field(min_length=1)]
+    categorical: tuple[Name, ...] = ()
+    baseline: LiftStep
+    lift: tuple[LiftStep, ...] = ()
+    estimators: Annotated[dict[Name, EstimatorSpec], Field(min_length=1)]
+    tuning: Tuning = Tuning()
+    gate: Gate
+    description: str = ""
+
+
+# --- how it runs ----------------------------------------------------------------------------------------
+
+
+class SparkSettings(Spec):
+    """How the session is built; ``conf`` takes any further Spark setting."""
+
+    master: str | None = None
+    app_name: str = "featurelib"
+    driver_memory: str = "4g"
+    shuffle_partitions: Annotated[int, Field(ge=1)] = 8
+    conf: dict[str, str] = Field(default_factory=dict)
+
+
+class TrackingSettings(Spec):
+    """Where MLflow keeps runs, artifacts and the registry."""
+
+    tracking_uri: str
+    artifact_root: str
+    experiment: str = "featurelib"
+
+
+class StorageSettings(Spec):
+    """How tables are written."""
+
+    compression: Literal["zstd", "snappy", "gzip", "uncompressed"] = "zstd"
+    retention: Duration = "400d"
+
+
+class RunSettings(Spec):
+    """Settings of the environment, not of the pipeline's meaning.
+
+    Attributes:
+        root: folder of all state: tables, models, reports. Relative paths start at the project folder.
+        landing: folder where raw files arrive.
+    """
+
+    root: str
+    landing: str
+    spark: SparkSettings = SparkSettings()
+    tracking: TrackingSettings
+    storage: StorageSettings = StorageSettings()
+    secrets: dict[str, str] = Field(default_factory=dict, repr=False)
+
+
+class Project(Spec):
+    """Everything a run needs to know: the settings and the pipeline's definition."""
+
+    name: Name
+    env: Name
+    folder: str
+    settings: RunSettings
+    tables: dict[Name, LandedTable]
+    rules: dict[Name, tuple[QualityRule, ...]] = Field(default_factory=dict)
+    gates: dict[Name, QualityGate] = Field(default_factory=dict)
+    entities: dict[Name, Entity]
+    sources: dict[Name, Source]
+    views: tuple[FeatureView, ...]
+    spine: Spine
+    label: Label
+    split: Split
+    models: dict[Name, ModelSpec]
+    score_from: date | None = None
