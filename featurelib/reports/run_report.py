@@ -1,0 +1,364 @@
+"""A run as one page: what came in, what was computed, how good the model is and how to have it again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from markupsafe import Markup
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import NotRequired, TypedDict
+
+from featurelib.errors import ConfigError, nearest
+from featurelib.reports import charts, formats
+from featurelib.reports.charts import Axis, Frame, Series
+from featurelib.reports.pages import render_page
+
+PROTOTYPE_ROC_AUC: Mapping[str, Mapping[str, float]] = {
+    "flights": {
+        "calendar and route": 0.610,
+        "plus weather": 0.694,
+        "plus point-in-time windows": 0.729,
+        "both": 0.755,
+    }
+}
+"""Test ROC AUC of a single-machine prototype under the same rule, by pipeline and feature set."""
+
+_TONES = {
+    "promoted": "good",
+    "passed": "good",
+    "published": "good",
+    "succeeded": "good",
+    "failed": "bad",
+    "rejected": "bad",
+}
+_MOST_IMPORTANCES = 20
+_COIN = 0.5
+
+
+class Stage(TypedDict):
+    """A step of the run, with what it did in one sentence."""
+
+    name: str
+    summary: str
+    seconds: float
+    rows: NotRequired[int | None]
+
+
+class Ingest(TypedDict):
+    """What a landed table took in: rows in are the passed and the quarantined, each row once."""
+
+    table: str
+    files: int
+    rows_in: int
+    passed: int
+    quarantined: int
+    reasons: Mapping[str, int]
+
+
+class View(TypedDict):
+    """A feature view and the columns it gives."""
+
+    view: str
+    entity: str
+    source: str
+    features: Sequence[str]
+    windows: Sequence[str]
+
+
+class Evaluation(TypedDict):
+    """The chosen model on the test rows; the curves are lists of points."""
+
+    rows: int
+    positives: int
+    roc_auc: float
+    pr_auc: float
+    log_loss: float
+    brier: float
+    threshold: float
+    accuracy: float
+    precision: float
+    recall: float
+    f1: float
+    roc: Sequence[Sequence[float]]
+    precision_recall: Sequence[Sequence[float]]
+    calibration: Sequence[Sequence[float]]
+
+
+class Lift(TypedDict):
+    """What a set of features is worth on the test rows; the first row is the baseline."""
+
+    name: str
+    features: int
+    roc_auc: float
+    pr_auc: float
+
+
+class Trial(TypedDict):
+    """One fit of the search and its validation metric, absent where the fit failed."""
+
+    number: int
+    estimator: str
+    parameters: Mapping[str, Any]
+    value: float | None
+    seconds: float | None
+    state: str
+
+
+class Scores(TypedDict):
+    """The best an estimator reached."""
+
+    roc_auc: float
+    pr_auc: float
+
+
+class GateResult(TypedDict):
+    """Whether the model may become champion, and why."""
+
+    passed: bool
+    mode: str
+    reasons: Sequence[str]
+
+
+class Model(TypedDict):
+    """The registered model, by the bytes it is made of."""
+
+    name: str
+    version: int | str
+    sha256: str
+    estimator: NotRequired[str]
+    alias: NotRequired[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
+    """Everything the page of a run says, as plain values that survive JSON.
+
+    Attributes:
+        as_of: the moment the run was asked about, as text.
+        verdict: one or two words; ``promoted``, ``passed``, ``published`` and ``succeeded`` show as good,
+            ``failed`` and ``rejected`` as bad, others as neither.
+        metric: name of the trials' validation metric.
+        positive: a word for what the model predicts, as ``late``.
+        null_shares: share of null values on the test rows by feature.
+        importance: ``(feature, share)``, greatest first.
+        by_hour: ``(hour, rows, observed share, predicted share)``.
+        reference: ROC AUC by name of a lift row to show beside ours; absent means the prototype's
+            figures where the pipeline has them.
+        versions_read: Delta version by table; likewise ``versions_written``.
+        tracking: the command that opens MLflow on this run's tracking store.
+        reproduce: the commands that make the same run again.
+    """
+
+    pipeline: str
+    env: str
+    as_of: str
+    run_id: str
+    verdict: str
+    stages: Sequence[Stage] = ()
+    ingest: Sequence[Ingest] = ()
+    views: Sequence[View] = ()
+    null_shares: Mapping[str, float] = field(default_factory=dict)
+    lift: Sequence[Lift] = ()
+    reference: Mapping[str, float] | None = None
+    by_estimator: Mapping[str, Scores] = field(default_factory=dict)
+    trials: Sequence[Trial] = ()
+    metric: str = "roc_auc"
+    positive: str = "positive"
+    evaluation: Evaluation | None = None
+    importance: Sequence[tuple[str, float]] = ()
+    by_hour: Sequence[Sequence[float]] = ()
+    gate: GateResult | None = None
+    model: Model | None = None
+    versions_read: Mapping[str, int] = field(default_factory=dict)
+    versions_written: Mapping[str, int] = field(default_factory=dict)
+    tracking: str = ""
+    reproduce: str = ""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunReport:
+        """Return the report that ``to_dict`` or a JSON file of it describes.
+
+        Raises:
+            ConfigError: a key is unknown or missing, or a value has the wrong type.
+        """
+        known = [one.name for one in dataclasses.fields(cls)]
+        for key in values:
+            if key not in known:
+                raise ConfigError(
+                    f"run report key {key!r}", f"one of {', '.join(known)}.{nearest(key, known)}"
+                )
+        try:
+            return TypeAdapter(cls).validate_python(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise ConfigError(f"run report value {place}", first["msg"], "give plain values") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as dictionaries, lists, texts and numbers."""
+        return dataclasses.asdict(self)
+
+
+def render_run_report(report: RunReport) -> str:
+    """Return one self-contained HTML page: no script, no network, charts inline.
+
+    A part that the run does not have leaves its section out; a sentence at the end of the page says so.
+    """
+    return render_page(
+        "run_report.html.j2",
+        report=report,
+        tone=_TONES.get(report.verdict, "plain"),
+        total_seconds=sum(stage["seconds"] for stage in report.stages),
+        ingest_total=_ingest_total(report.ingest),
+        views=_views(report),
+        view_columns=sum(len(view["features"]) for view in report.views),
+        lift=_lift(report),
+        curves=_curves(report),
+        strip=_strip(report),
+        trials=_ranked(report.trials),
+        importance=_importance(report),
+        missing=_missing(report),
+    )
+
+
+def _ingest_total(ingest: Sequence[Ingest]) -> dict[str, int]:
+    return {
+        "files": sum(one["files"] for one in ingest),
+        "rows_in": sum(one["rows_in"] for one in ingest),
+        "passed": sum(one["passed"] for one in ingest),
+        "quarantined": sum(one["quarantined"] for one in ingest),
+    }
+
+
+def _views(report: RunReport) -> list[dict[str, object]]:
+    """One row a view: its own values and the mean and each share of nulls of its columns."""
+    rows: list[dict[str, object]] = []
+    for view in report.views:
+        shares = {name: report.null_shares.get(name) for name in view["features"]}
+        given = charts.finite(shares.values())
+        rows.append({**view, "shares": shares, "null_share": sum(given) / len(given) if given else None})
+    return rows
+
+
+def _lift(report: RunReport) -> dict[str, Any]:
+    """The lift table's rows, each with its difference to the first, the prototype's figure and a bar."""
+    reference = report.reference
+    if reference is None:
+        reference = PROTOTYPE_ROC_AUC.get(report.pipeline, {})
+    shown = {step["name"]: reference.get(step["name"]) for step in report.lift}
+    values = charts.finite([*(step["roc_auc"] for step in report.lift), *shown.values()])
+    axis = Axis("ROC AUC", _COIN, min(1.0, int(max(values, default=_COIN) * 10 + 1) / 10))
+    rows = [
+        {
+            **step,
+            "difference": step["roc_auc"] - report.lift[0]["roc_auc"] if number else None,
+            "reference": shown[step["name"]],
+            "bar": charts.bullet(step["roc_auc"], axis=axis, marker=shown[step["name"]]),
+        }
+        for number, step in enumerate(report.lift)
+    ]
+    return {"rows": rows, "axis": axis, "has_reference": any(value is not None for value in shown.values())}
+
+
+def _curves(report: RunReport) -> list[Markup]:
+    drawn = [] if report.evaluation is None else _evaluation_curves(report.evaluation, report.positive)
+    return [*drawn, _hours(report)] if report.by_hour else drawn
+
+
+def _evaluation_curves(evaluation: Evaluation, positive: str) -> list[Markup]:
+    prevalence = evaluation["positives"] / evaluation["rows"] if evaluation["rows"] else 0.0
+    roc = Frame("ROC curve", Axis("false positive rate", 0, 1), Axis("true positive rate", 0, 1))
+    recall = Frame("Precision and recall", Axis("recall", 0, 1), Axis("precision", 0, 1))
+    greatest = max((max(x, y) for x, y, *_ in evaluation["calibration"]), default=1.0)
+    top = min(1.0, int(greatest * 10 + 1) / 10)
+    calibration = Frame(
+        "Calibration",
+        Axis(f"predicted share {positive}", 0, top, percent=True),
+        Axis(f"observed share {positive}", 0, top, percent=True),
+    )
+    return [
+        charts.line_chart(
+            [
+                Series("chance", ((0, 0), (1, 1)), "dashed", "quiet"),
+                Series(f"model, area {formats.metric(evaluation['roc_auc'])}", evaluation["roc"]),
+            ],
+            frame=roc,
+        ),
+        charts.line_chart(
+            [
+                Series(f"always {positive}", ((0, prevalence), (1, prevalence)), "dashed", "quiet"),
+                Series(f"model, area {formats.metric(evaluation['pr_auc'])}", evaluation["precision_recall"]),
+            ],
+            frame=recall,
+        ),
+        charts.line_chart(
+            [
+                Series("perfect", ((0, 0), (top, top)), "dashed", "quiet"),
+                Series("model, area: rows", evaluation["calibration"], "dots"),
+            ],
+            frame=calibration,
+        ),
+    ]
+
+
+def _hours(report: RunReport) -> Markup:
+    hours = sorted(report.by_hour, key=lambda row: row[0])
+    top = max([*charts.finite(share for row in hours for share in row[2:4]), 0.01])
+    frame = Frame(
+        "Delay by hour" if report.positive == "late" else "By hour",
+        Axis(
+            "hour of scheduled departure" if report.pipeline == "flights" else "hour of day",
+            hours[0][0] - 0.5,
+            hours[-1][0] + 0.5,
+        ),
+        Axis(f"share {report.positive}", 0, top * 1.1, percent=True),
+    )
+    return charts.line_chart(
+        [
+            Series("observed", [(row[0], row[2]) for row in hours]),
+            Series("predicted", [(row[0], row[3]) for row in hours], "dashed", "second"),
+        ],
+        frame=frame,
+        bars=[(row[0], row[1]) for row in hours],
+    )
+
+
+def _strip(report: RunReport) -> Markup:
+    groups: dict[str, list[float]] = {}
+    for trial in report.trials:
+        groups.setdefault(formats.words(trial["estimator"]), []).extend(charts.finite([trial["value"]]))
+    return charts.strip_chart(groups, title="Trials", label=f"validation {metric_words(report.metric)}")
+
+
+def metric_words(name: str) -> str:
+    """Return a metric's name as people write it, as ``ROC AUC``."""
+    return {"roc_auc": "ROC AUC", "pr_auc": "PR AUC"}.get(name, formats.words(name))
+
+
+def _ranked(trials: Sequence[Trial]) -> list[Trial]:
+    """Trials in the order they were numbered."""
+    return sorted(trials, key=lambda trial: trial["number"])
+
+
+def _importance(report: RunReport) -> list[dict[str, object]]:
+    rows = sorted(report.importance, key=lambda pair: -pair[1])[:_MOST_IMPORTANCES]
+    greatest = max((share for _, share in rows), default=0.0) or 1.0
+    return [{"feature": name, "share": share, "width": 100 * share / greatest} for name, share in rows]
+
+
+def _missing(report: RunReport) -> list[str]:
+    parts: list[tuple[object, str]] = [
+        (report.stages, "No stages were recorded."),
+        (report.ingest, "Nothing was ingested in this run."),
+        (report.views, "No features were built in this run."),
+        (report.evaluation, "No model was evaluated in this run, so there are no curves."),
+        (report.lift, "No lift was measured: the run trained no baseline beside the model."),
+        (report.trials, "No hyperparameters were searched in this run."),
+        (report.importance, "No feature importance was recorded."),
+        (report.gate, "No gate was asked: the run had no model to promote."),
+        (report.versions_read or report.versions_written, "No Delta versions were recorded."),
+    ]
+    return [sentence for present, sentence in parts if not present]
