@@ -1,0 +1,124 @@
+"""The only place that builds a SparkSession."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from featurelib.errors import PreconditionError
+from featurelib.specs import SparkSettings
+
+__all__ = ["build_session", "delta_jars", "session_conf"]
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+_MEANING = {  # what a query means must not depend on where it runs
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.sql.execution.pythonUDF.arrow.enabled": "true",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
+    "spark.sql.parquet.compression.codec": "zstd",
+    "spark.sql.adaptive.enabled": "true",
+    "spark.ui.showConsoleProgress": "false",
+}
+_LOCAL = {  # on one machine a task costs more than its rows: fewer tasks, no servers
+    "spark.ui.enabled": "false",
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.sql.sources.parallelPartitionDiscovery.threshold": "512",
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+}
+
+
+def build_session(settings: SparkSettings, *, app_name: str) -> SparkSession:
+    """Return a session with Delta, UTC, ANSI and Arrow, reusing a running one.
+
+    Three ways, told apart by the environment: ``SPARK_REMOTE`` names a Spark Connect server; under
+    ``spark-submit`` and in hosted notebooks the JVM, its master and its JARs are already there; otherwise a
+    local JVM is started with the master of the settings (default ``local[*]``), their driver memory and the
+    cached Delta JARs. What ``settings.conf`` says wins over everything set here.
+
+    Raises:
+        PreconditionError: a JVM has to be started here and the Delta JARs are missing.
+    """
+    remote = os.environ.get("SPARK_REMOTE")
+    launched = "PYSPARK_GATEWAY_PORT" in os.environ
+    conf = session_conf(settings, remote=remote, launched=launched)
+    builder = SparkSession.builder.appName(app_name)
+    if remote:
+        builder = builder.remote(remote)
+    elif not launched:
+        master = settings.master or "local[*]"
+        if master.startswith("local"):
+            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        builder = builder.master(master)
+    for key, value in conf.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
+def session_conf(settings: SparkSettings, *, remote: str | None, launched: bool) -> dict[str, str]:
+    """Return the Spark settings of a session; pure but for reading which JARs and log settings are there.
+
+    Args:
+        settings: the settings of the environment.
+        remote: address of a Spark Connect server, whose own process settings cannot be changed from here.
+        launched: whether the JVM runs already, so that its memory, JARs and logging are decided.
+    """
+    conf = {**_MEANING, "spark.sql.shuffle.partitions": str(settings.shuffle_partitions)}
+    if remote:
+        static = ("spark.sql.extensions", "spark.sql.catalog.spark_catalog", "spark.ui.showConsoleProgress")
+        conf = {key: value for key, value in conf.items() if key not in static}
+        return {**conf, **settings.conf}
+    if not launched:
+        conf["spark.driver.memory"] = settings.driver_memory
+        logging = PROJECT / "conf" / "log4j2.properties"
+        if logging.is_file():
+            conf["spark.driver.extraJavaOptions"] = "-Dlog4j2.configurationFile=" + shlex.quote(str(logging))
+        if "spark.jars.packages" not in settings.conf:
+            conf["spark.jars"] = ",".join(delta_jars())
+    master = settings.master or ("" if launched else "local[*]")
+    if master.startswith("local"):
+        conf.update(_LOCAL)
+    return {**conf, **settings.conf}
+
+
+def delta_jars(folder: str | None = None) -> list[str]:
+    """Return the paths of the cached Delta JARs, in name order.
+
+    Args:
+        folder: where they are; by default ``FEATURELIB_JARS``, which ``spark-submit.sh`` sets, or the cache
+            folder it uses.
+
+    Raises:
+        PreconditionError: the folder holds no delta-spark JAR.
+    """
+    place = Path(folder) if folder else jar_folder(os.environ)
+    jars = sorted(str(path) for path in place.glob("*.jar"))
+    if not any("delta-spark_" in jar for jar in jars):
+        raise PreconditionError(
+            f"no Delta JARs in {place}",
+            "the files named in deploy/jars.sha256",
+            "run ./spark-submit.sh doctor, which fetches them, or set FEATURELIB_JARS to their folder",
+        )
+    return jars
+
+
+def jar_folder(environ: Mapping[str, str]) -> Path:
+    """Return the folder the Delta JARs are kept in, as ``spark-submit.sh`` works it out."""
+    if environ.get("FEATURELIB_JARS"):
+        return Path(environ["FEATURELIB_JARS"])
+    if environ.get("FEATURELIB_CACHE"):
+        return Path(environ["FEATURELIB_CACHE"]) / "jars"
+    cache = environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "featurelib" / "jars"
