@@ -1,0 +1,44 @@
+"""One Spark session a run, and frames that are repartitioned so that luck with row order fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """A classic local session with Delta: two cores, two shuffle partitions, UTC."""
+    from featurelib.session import build_session
+    from featurelib.specs import SparkSettings
+
+    warehouse = tmp_path_factory.mktemp("warehouse")
+    settings = SparkSettings(
+        master="local[2]",
+        driver_memory="3g",
+        shuffle_partitions=2,
+        conf={
+            "spark.default.parallelism": "2",
+            "spark.ui.enabled": "false",
+            "spark.sql.warehouse.dir": str(warehouse),
+            "spark.databricks.delta.snapshotPartitions": "1",
+        },
+    )
+    session = build_session(settings, app_name="featurelib tests")
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def frame(spark: SparkSession):  # noqa: ANN201 - a factory
+    """Return a factory of small literal frames, spread over partitions so that row order is nobody's."""
+
+    def make(rows: Sequence[tuple[object, ...]], schema: str) -> DataFrame:
+        return spark.createDataFrame(list(rows), schema).repartition(3)
+
+    return make
