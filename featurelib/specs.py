@@ -8,8 +8,9 @@ that could be built is a spec that can be run. They are written in YAML under ``
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
+from fnmatch import fnmatchcase
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -18,6 +19,7 @@ from featurelib import timeline
 from featurelib.errors import ConfigError, nearest
 
 __all__ = [
+    "ESTIMATOR_PARAMETERS",
     "Aggregation",
     "AggregationOp",
     "ColumnType",
@@ -40,6 +42,7 @@ __all__ = [
     "Split",
     "Tuning",
     "feature_name",
+    "select_names",
 ]
 
 ColumnType = Literal["string", "boolean", "int", "long", "double", "date", "timestamp_utc"]
@@ -381,18 +384,43 @@ class SearchRange(Spec):
         return self
 
 
+ESTIMATOR_PARAMETERS: dict[EstimatorKind, frozenset[str]] = {
+    "logistic_regression": frozenset("reg_param elastic_net max_iter".split()),
+    "random_forest": frozenset("trees max_depth min_rows_per_leaf subsample".split()),
+    "gradient_boosted_trees": frozenset(
+        "trees max_depth learning_rate subsample min_rows_per_leaf".split()
+    ),
+    "xgboost": frozenset(
+        "trees max_depth learning_rate subsample column_sample min_child_weight reg_lambda workers".split()
+    ),
+}
+"""The hyperparameters each learner takes, fixed or tuned."""
+
+
 class EstimatorSpec(Spec):
-    """A learner, its fixed parameters and the space of those to tune."""
+    """A learner, its fixed parameters and the space of those to tune.
+
+    ``refit`` overrides parameters when the best trial is fitted again on all rows: trials can then be small
+    (15 trees), and the model that is kept large (60 trees).
+    """
 
     kind: EstimatorKind
     parameters: dict[str, float | int | str | bool] = Field(default_factory=dict)
     space: dict[str, SearchRange] = Field(default_factory=dict)
+    refit: dict[str, float | int | str | bool] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _fixed_or_tuned(self) -> Self:
         both = sorted(self.parameters.keys() & self.space.keys())
         if both:
             raise ValueError(f"both fixed and tuned: {', '.join(both)}")
+        known = ESTIMATOR_PARAMETERS[self.kind]
+        for name in (*self.parameters, *self.space, *self.refit):
+            if name not in known:
+                raise ValueError(
+                    f"{self.kind} has no parameter {name!r}.{nearest(name, known)}"
+                    f" It takes {', '.join(sorted(known))}"
+                )
         return self
 
 
@@ -423,6 +451,18 @@ class LiftStep(Spec):
     features: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
+def select_names(patterns: Sequence[str], names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names that any pattern matches and no ``!pattern`` takes away, in the order of ``names``."""
+    wanted = [pattern for pattern in patterns if not pattern.startswith("!")]
+    unwanted = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+    return tuple(
+        name
+        for name in names
+        if any(fnmatchcase(name, pattern) for pattern in wanted)
+        and not any(fnmatchcase(name, pattern) for pattern in unwanted)
+    )
+
+
 class ModelSpec(Spec):
     """A model: its features, its learners, how they are tuned and when one is good enough.
 
@@ -430,14 +470,19 @@ class ModelSpec(Spec):
         features: names or patterns (``origin_*``) over spine columns and features; ``!`` in front
             takes away.
         categorical: those of the features that are encoded as categories.
-        baseline: features of the baseline the gate's lift is measured against.
-        lift: further feature sets for the report's lift table.
+        baseline: features of the baseline the gate's lift is measured against; its patterns select among
+            the model's features.
+        lift: further feature sets for the report's lift table, selected likewise.
+        lift_learner: the one fixed learner that baseline and lift steps are fitted with.
     """
 
     features: Annotated[tuple[str, ...], Field(min_length=1)]
     categorical: tuple[Name, ...] = ()
     baseline: LiftStep
     lift: tuple[LiftStep, ...] = ()
+    lift_learner: EstimatorSpec = EstimatorSpec(
+        kind="gradient_boosted_trees", parameters={"trees": 20, "max_depth": 5, "learning_rate": 0.2}
+    )
     estimators: Annotated[dict[Name, EstimatorSpec], Field(min_length=1)]
     tuning: Tuning = Tuning()
     gate: Gate
