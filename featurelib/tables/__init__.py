@@ -1,0 +1,42 @@
+"""Delta tables that change together or not at all: leases, stamped commits, manifests, recovery."""
+
+from __future__ import annotations
+
+from featurelib.tables.content import content_hash
+from featurelib.tables.faults import InjectedFault, fault_point
+from featurelib.tables.lease import Holder, Lease, acquire
+from featurelib.tables.log import Commit, Stamp
+from featurelib.tables.maintain import Compaction, Vacuuming, compact, vacuum
+from featurelib.tables.manifests import Manifest
+from featurelib.tables.ops import append_ops
+from featurelib.tables.runs import ALL, Run, begin_run
+from featurelib.tables.snapshots import DataFile, Snapshot, snapshot
+from featurelib.tables.store import Store, current_version, published, published_version, read
+
+__all__ = [
+    "ALL",
+    "Commit",
+    "Compaction",
+    "DataFile",
+    "Holder",
+    "InjectedFault",
+    "Lease",
+    "Manifest",
+    "Run",
+    "Snapshot",
+    "Stamp",
+    "Store",
+    "Vacuuming",
+    "acquire",
+    "append_ops",
+    "begin_run",
+    "compact",
+    "content_hash",
+    "current_version",
+    "fault_point",
+    "published",
+    "published_version",
+    "read",
+    "snapshot",
+    "vacuum",
+]

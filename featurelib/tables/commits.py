@@ -1,0 +1,118 @@
+"""One commit of a run: under the table's lock, stamped, fenced by the lease, found again in the log.
+
+Every commit carries the run's stamp and a transaction id ``pipeline/table/step`` whose version is the
+lease token. The step is the number of the write to that table within the run: the ids of a table stay few
+(one for each predicate would grow its log for ever), two writes of one run never share one, and whatever a
+newer run wrote first fences the same step of an older one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from featurelib.errors import FeaturelibError, LeaseHeld, PublishError
+from featurelib.tables import log
+from featurelib.tables.faults import fault_point
+from featurelib.tables.log import Stamp
+from featurelib.tables.store import Store, current_version
+
+if TYPE_CHECKING:
+    from featurelib.tables.lease import Lease
+
+
+class Commits:
+    """The commits of one run so far, and the newest version of each table before them."""
+
+    def __init__(self, store: Store, lease: Lease, stamp: Stamp, *, tables: Iterable[str]) -> None:
+        self._store = store
+        self._lease = lease
+        self._stamp = stamp
+        self._start = {name: self.newest(name) for name in tables}
+        self._steps: Counter[str] = Counter()
+        self._guard = threading.Lock()
+        self.versions: dict[str, int] = {}
+
+    def stamped(self, step: str) -> Stamp:
+        """Return the run's stamp for one step."""
+        return Stamp(**{**self._stamp.__dict__, "step": step})
+
+    def newest(self, table: str) -> int:
+        """Return the newest version of a table.
+
+        Raises:
+            FeaturelibError: there is no such table.
+        """
+        newest = current_version(self._store, table)
+        if newest is None:
+            raise FeaturelibError(
+                f"table {table!r} does not exist", "a table made by create", "call create on the run first"
+            )
+        return newest
+
+    def commit(
+        self, table: str, step: str, change: Callable[[Stamp], object], *, may_skip: bool = False
+    ) -> int:
+        """Let ``change`` make one commit and return its version.
+
+        Args:
+            table: the table to change.
+            step: what is done, for people.
+            change: makes the commit and puts the stamp it is given into it.
+            may_skip: whether finding nothing to do is a right outcome.
+
+        Raises:
+            LeaseHeld: a newer run has taken over; nothing was committed.
+        """
+        with self._guard:
+            self._steps[table] += 1
+            stamp = self.stamped(f"{self._steps[table]} {step}")
+        with self._store.commit_lock(table):
+            self._lease.check()
+            before = self.newest(table)
+            self._start.setdefault(table, before)
+            fault_point(f"write.{table}.before")
+            change(stamp)
+            fault_point(f"write.{table}.after")
+            commits = log.commits_after(self._store.path(table), before)
+        mine = next((commit.version for commit in commits if commit.stamp == stamp), None)
+        if mine is None and not may_skip:
+            raise LeaseHeld(
+                f"the write of run {stamp.run_id} (token {stamp.token}) to table {table!r} was fenced: "
+                "a newer run has written this step",
+                "the newest token to belong to this run",
+                "let the newer run finish; nothing of this one was published",
+            )
+        self.versions[table] = before if mine is None else mine
+        return self.versions[table]
+
+    def verify(self, table: str) -> None:
+        """Return quietly if all commits since the run began, up to the newest, are this run's.
+
+        Raises:
+            PublishError: someone else wrote to the table, or a commit of this run is gone.
+        """
+        commits = log.commits_after(self._store.path(table), self._start.get(table, -1))
+        odd = [commit for commit in commits if not self._stamp.same_run(commit.stamp)]
+        newest = commits[0].version if commits else self.newest(table)
+        if not odd and newest == self.versions[table]:
+            return
+        culprit = f"version {odd[0].version} ({odd[0].operation})" if odd else f"the log's end, {newest},"
+        raise PublishError(
+            f"table {table!r}: run {self._stamp.run_id} wrote version {self.versions[table]}, but {culprit} "
+            "is not its own",
+            "no other writer of the table while a run works",
+            "stop the other writer and run again; the run starts from what is published",
+        )
+
+
+def txn_options(stamp: Stamp, table: str) -> dict[str, str]:
+    """Return Delta's writer options for one step: at most once, and never after a newer token."""
+    number = stamp.step.partition(" ")[0]
+    return {
+        "txnAppId": f"{stamp.pipeline}/{table}/{number}",
+        "txnVersion": str(stamp.token),
+        "userMetadata": stamp.to_json(),
+    }

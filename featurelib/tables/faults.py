@@ -1,0 +1,47 @@
+"""A named point in the code at which a test can end the process, to prove that a rerun mends it.
+
+Nothing happens unless the environment variable ``FEATURELIB_FAULT`` names the point: ``publish.before`` (or
+``kill:publish.before``) sends SIGKILL to this process, ``raise:publish.before`` raises
+:class:`InjectedFault`; ``@3`` behind the name waits for the third time the point is reached.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections import Counter
+
+VARIABLE = "FEATURELIB_FAULT"
+
+_reached: Counter[str] = Counter()
+
+
+class InjectedFault(BaseException):
+    """Raised on request of a test; no ``except Exception`` can swallow it."""
+
+
+def fault_point(name: str) -> None:
+    """End the process here if a test asked for it; otherwise do nothing.
+
+    Says ``fault fired: NAME`` on stderr first, so that a test can assert that its fault was reached.
+
+    Raises:
+        InjectedFault: the variable asks for ``raise:`` at this point.
+    """
+    wanted = os.environ.get(VARIABLE)
+    if not wanted:
+        return
+    kind, _, rest = wanted.rpartition(":")
+    point, _, nth = rest.partition("@")
+    if point != name:
+        return
+    _reached[wanted] += 1
+    if _reached[wanted] != int(nth or 1):
+        return
+    sys.stderr.write(f"fault fired: {name}\n")
+    sys.stderr.flush()
+    if kind == "raise":
+        _reached.pop(wanted)
+        raise InjectedFault(name)
+    os.kill(os.getpid(), signal.SIGKILL)

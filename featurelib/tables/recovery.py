@@ -1,0 +1,147 @@
+"""What a killed run left behind is undone before the next one starts: back to what was published."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from delta.tables import DeltaTable
+
+from featurelib.errors import PublishError
+from featurelib.tables import log
+from featurelib.tables.faults import fault_point
+from featurelib.tables.log import Commit, Stamp
+from featurelib.tables.store import OPS, Store
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_LOGGER = logging.getLogger(__name__)
+_USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A table at the start of a run: its newest and published versions, and the commits since.
+
+    ``published`` is 0, the empty table, when no manifest names it. ``commits`` are newest first and
+    reach back to the published version itself, which tells whose table it is.
+    """
+
+    table: str
+    published: int
+    newest: int
+    commits: tuple[Commit, ...]
+
+    @property
+    def owner(self) -> str | None:
+        """The pipeline that made the newest commit that carries a stamp."""
+        return next((commit.stamp.pipeline for commit in self.commits if commit.stamp), None)
+
+    @property
+    def token(self) -> int:
+        """The greatest lease token among the commits."""
+        return max((commit.stamp.token for commit in self.commits if commit.stamp), default=0)
+
+    @property
+    def leftovers(self) -> tuple[Commit, ...]:
+        """Commits whose rows were never published; none behind a RESTORE to the published version."""
+        unpublished: list[Commit] = []
+        for commit in self.commits:
+            if commit.version <= self.published or commit.restored_to == self.published:
+                break
+            unpublished.append(commit)
+        return tuple(unpublished)
+
+
+def standing(store: Store, table: str, mapping: Mapping[str, int]) -> Standing | None:
+    """Return how a table stands against the manifest, None when the folder holds no table.
+
+    Raises:
+        PublishError: the log ends before the published version.
+    """
+    path = store.path(table)
+    published = mapping.get(table, 0)
+    newest = log.newest_version(path)
+    if newest is None and table not in mapping:
+        return None
+    if newest is None or newest < published:
+        end = "its folder holds no table" if newest is None else f"its log ends at version {newest}"
+        raise PublishError(
+            f"table {table!r} is published at version {published}, but {end}",
+            "a log that reaches the published version",
+            f"bring back {path} from a backup",
+        )
+    return Standing(table, published, newest, tuple(log.commits_after(path, published - 1)))
+
+
+def restore_leftovers(
+    spark: SparkSession, store: Store, stamp: Stamp, mapping: Mapping[str, int]
+) -> dict[str, Standing]:
+    """Put every table of the stamp's pipeline back to its published version; return how each stood.
+
+    Tables of other pipelines are left alone: their own next run sees to them.
+
+    Raises:
+        PublishError: a table was changed by a program that is no run of this library.
+    """
+    names = [name for name in store.tables() if not name.startswith(f"{OPS}.")]
+    found = {name: standing(store, name, mapping) for name in sorted({*names, *mapping})}
+    stands = {name: table for name, table in found.items() if table is not None}
+    for table in stands.values():
+        if table.leftovers and table.owner in {stamp.pipeline, None}:
+            _refuse_foreign(store, table)
+            restore(spark, store, table, stamp)
+        elif table.owner is None:
+            _refuse_foreign(store, table)
+    return stands
+
+
+def restore(spark: SparkSession, store: Store, table: Standing, stamp: Stamp) -> None:
+    """Make the published version the newest one again. Transaction ids stay as they are."""
+    _LOGGER.warning(
+        "table %s: versions %d to %d were never published; restoring version %d",
+        table.table,
+        table.published + 1,
+        table.newest,
+        table.published,
+    )
+    fault_point(f"restore.{table.table}.before")
+    with store.commit_lock(table.table), stamped_session(spark, stamp) as session:
+        DeltaTable.forPath(session, store.path(table.table)).restoreToVersion(table.published)
+    fault_point(f"restore.{table.table}.after")
+
+
+@contextmanager
+def stamped_session(spark: SparkSession, stamp: Stamp) -> Iterator[SparkSession]:
+    """Give a session of its own in which every Delta commit carries the stamp.
+
+    RESTORE and OPTIMIZE take user metadata from the session only; set on the caller's session it
+    would mark the commits of other threads.
+    """
+    session = spark.newSession()
+    session.conf.set(_USER_METADATA, stamp.to_json())
+    yield session
+
+
+def _refuse_foreign(store: Store, table: Standing) -> None:
+    foreign = [commit for commit in table.leftovers if commit.stamp is None]
+    if not foreign and table.owner is not None:
+        return
+    path = store.path(table.table)
+    if table.owner is None:
+        raise PublishError(
+            f"table {table.table!r} (version {table.newest}, by {table.commits[0].operation}) belongs "
+            "to no run",
+            "only tables that runs created below the store's root",
+            f"move {path} elsewhere",
+        )
+    raise PublishError(
+        f"table {table.table!r} version {foreign[0].version} ({foreign[0].operation}) was not written "
+        "by a run",
+        f"no change after the published version {table.published} but by runs",
+        f"run RESTORE TABLE delta.`{path}` TO VERSION AS OF {table.published}, which drops it, and try again",
+    )

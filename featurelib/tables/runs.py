@@ -1,0 +1,271 @@
+"""A run writes tables under one lease and makes all of it visible in one step, or nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from delta.tables import DeltaTable as SparkDeltaTable
+from pyspark.errors import AnalysisException
+
+from featurelib.errors import ConfigError, FrameError, PublishError
+from featurelib.tables import lease as leases
+from featurelib.tables import log, manifests, schemas
+from featurelib.tables.commits import Commits, txn_options
+from featurelib.tables.creation import check_shape, create_empty
+from featurelib.tables.faults import fault_point
+from featurelib.tables.log import Stamp
+from featurelib.tables.recovery import restore_leftovers, stamped_session
+from featurelib.tables.store import MANIFESTS, OPS, Store, published
+from featurelib.tables.store import read as read_version
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
+
+    from featurelib.tables.lease import Lease
+
+_LOGGER = logging.getLogger(__name__)
+
+ALL = "all"
+"""Given as ``replace``: the frame takes the place of every row of the table."""
+
+
+class Run:
+    """One run of a pipeline that holds its lease; made by :func:`begin_run`.
+
+    Different tables may be written from different threads.
+    """
+
+    def __init__(self, spark: SparkSession, store: Store, lease: Lease, commits: Commits) -> None:
+        self._spark = spark
+        self._store = store
+        self._lease = lease
+        self._commits = commits
+        self._base = published(store)
+        self._is_published = False
+
+    @property
+    def run_id(self) -> str:
+        """The identity of the run."""
+        return self._lease.run_id
+
+    @property
+    def pipeline(self) -> str:
+        """The pipeline that runs."""
+        return self._lease.pipeline
+
+    @property
+    def token(self) -> int:
+        """The lease token, greater than that of every earlier run of the pipeline."""
+        return self._lease.token
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """The version of each table this run has written, and of each it created that nobody published."""
+        return dict(self._commits.versions)
+
+    @property
+    def base(self) -> dict[str, int]:
+        """The published versions when the run began: what it reads, unless it has written itself."""
+        return dict(self._base)
+
+    def create(
+        self, table: str, schema: StructType, *, partition_by: tuple[str, ...] = (), description: str = ""
+    ) -> None:
+        """Make sure that the table exists: version 0 is empty and carries every property.
+
+        A folder left half made, without a first commit, is taken over.
+
+        Raises:
+            FrameError: the table exists with another schema or other partitions.
+            PublishError: the table was published, and its folder is gone.
+        """
+        self._writable(table)
+        with self._store.commit_lock(table):
+            self._lease.check()
+            if table in self._base and log.newest_version(self._store.path(table)) is None:
+                raise PublishError(
+                    f"table {table!r} is published at version {self._base[table]}, but its folder holds none",
+                    "the published table",
+                    f"bring back {self._store.path(table)} from a backup",
+                )
+            fault_point(f"create.{table}.before")
+            stamp = self._commits.stamped("create")
+            create_empty(
+                self._store, table, schema, stamp=stamp, partition_by=partition_by, description=description
+            )
+            fault_point(f"create.{table}.after")
+        check_shape(self._store, table, schema, partition_by)
+        if table not in self._base:
+            self._commits.versions.setdefault(table, self._commits.newest(table))
+
+    def write(self, frame: DataFrame, table: str, *, replace: str) -> int:
+        """Replace the rows that match a predicate over partitions, or :data:`ALL`; return the version.
+
+        Raises:
+            FrameError: the columns differ from the table's, or a row lies outside the predicate.
+            LeaseHeld: a newer run of the pipeline has taken over; nothing was written.
+        """
+        if replace == ALL:
+            return self._write(frame, table, "overwrite", {"partitionOverwriteMode": "static"})
+        try:
+            return self._write(frame, table, "overwrite", {"replaceWhere": replace})
+        except AnalysisException as error:
+            if error.getCondition() != "DELTA_REPLACE_WHERE_MISMATCH":
+                raise
+            raise FrameError(
+                f"a row of the frame for table {table!r} lies outside its predicate: {error}",
+                f"only rows for which {replace} is true (null is not)",
+                "filter the frame, or widen the predicate to all partitions the frame holds",
+            ) from error
+
+    def append(self, frame: DataFrame, table: str) -> int:
+        """Add the rows to the table; return the version.
+
+        Raises:
+            FrameError: the columns differ from the table's.
+            LeaseHeld: a newer run of the pipeline has taken over; nothing was written.
+        """
+        return self._write(frame, table, "append", {})
+
+    def widen(self, table: str, schema: StructType) -> int:
+        """Add the columns of ``schema`` that the table lacks, null in every row so far; return the version.
+
+        Raises:
+            FrameError: a column of the table is missing from ``schema`` or has another type there.
+        """
+        self._writable(table)
+        newest = self._commits.newest(table)
+        new = schemas.added(schema, table, log.table_schema(self._store.path(table)))
+        if not new:
+            return newest
+        columns = ", ".join(f"`{field.name}` {field.dataType.simpleString()}" for field in new)
+        statement = f"ALTER TABLE delta.`{self._store.path(table)}` ADD COLUMNS ({columns})"
+
+        def alter(stamp: Stamp) -> None:
+            with stamped_session(self._spark, stamp) as session:
+                session.sql(statement)
+
+        return self._commits.commit(table, "widen", alter)
+
+    def optimize(self, table: str) -> int:
+        """Merge small files (OPTIMIZE) as a step of this run; return the version, new or not."""
+        self._writable(table)
+
+        def compact(stamp: Stamp) -> None:
+            with stamped_session(self._spark, stamp) as session:
+                SparkDeltaTable.forPath(session, self._store.path(table)).optimize().executeCompaction()
+
+        return self._commits.commit(table, "optimize", compact, may_skip=True)
+
+    def read(self, table: str) -> DataFrame:
+        """Return the table as this run has written it, otherwise as published when the run began."""
+        version = self._commits.versions.get(table, self._base.get(table))
+        return read_version(self._spark, self._store, table, version=version)
+
+    def publish(self, *, note: Mapping[str, Any] | None = None, published_at: datetime | None = None) -> None:
+        """Verify every version written, then make all of them visible with one row in ``ops.manifests``.
+
+        A run id that has a manifest already publishes nothing more.
+
+        Args:
+            note: anything small worth keeping with the manifest, as JSON.
+            published_at: the moment noted; by default the lease's clock.
+
+        Raises:
+            PublishError: a table was changed by someone else since the run began, or a commit is gone.
+            LeaseHeld: a newer run of the pipeline has taken over.
+        """
+        with self._store.commit_lock(MANIFESTS):
+            self._lease.check()
+            self._refuse_published()
+            earlier = manifests.of_run(self._store.path(MANIFESTS), self.run_id)
+            if earlier is None:
+                for table in sorted(self._commits.versions):
+                    self._commits.verify(table)
+                moment = published_at or datetime.fromtimestamp(self._lease.clock(), UTC)
+                self._append_manifest(note or {}, moment)
+            else:
+                _LOGGER.warning("run %s has published manifest %d already", self.run_id, earlier.sequence)
+                self._commits.versions = {
+                    name: earlier.tables[name] for name in self._commits.versions if name in earlier.tables
+                }
+            self._is_published = True
+
+    def _append_manifest(self, note: Mapping[str, Any], moment: datetime) -> None:
+        path = self._store.path(MANIFESTS)
+        newest = manifests.latest(path)
+        manifest = manifests.Manifest(
+            sequence=1 if newest is None else newest.sequence + 1,
+            run_id=self.run_id,
+            pipeline=self.pipeline,
+            token=self.token,
+            published_at=moment,
+            tables={**({} if newest is None else newest.tables), **self._commits.versions},
+            note=note,
+        )
+        fault_point("publish.before")
+        manifests.append(path, manifest, stamp=self._commits.stamped("publish"))
+        fault_point("publish.after")
+
+    def _write(self, frame: DataFrame, table: str, mode: str, options: Mapping[str, str]) -> int:
+        self._writable(table)
+        self._commits.newest(table)
+        path = self._store.path(table)
+        rows = schemas.fitted(frame, table, log.table_schema(path))
+
+        def save(stamp: Stamp) -> None:
+            writer = rows.write.format("delta").mode(mode).options(**options, **txn_options(stamp, table))
+            writer.option("compression", self._store.compression).save(path)
+
+        return self._commits.commit(table, f"{mode} {options.get('replaceWhere', '')}".strip(), save)
+
+    def _refuse_published(self) -> None:
+        if self._is_published:
+            raise PublishError(
+                f"run {self.run_id} has published already", "one publish, at the end", "begin another run"
+            )
+
+    def _writable(self, table: str) -> None:
+        self._refuse_published()
+        self._store.path(table)
+        if table.startswith(f"{OPS}."):
+            raise ConfigError(
+                f"table {table!r} in a run", "a table outside the layer ops", "write it with append_ops"
+            )
+
+
+@contextmanager
+def begin_run(
+    spark: SparkSession,
+    store: Store,
+    *,
+    pipeline: str,
+    run_id: str,
+    plan_hash: str = "",
+    ttl_seconds: float = leases.DEFAULT_TTL_SECONDS,
+) -> Iterator[Run]:
+    """Take the pipeline's lease, undo what a killed run left, give the run; release the lease at the end.
+
+    Raises:
+        LeaseHeld: another run of the pipeline is at work.
+        PublishError: a table was changed by something that is no run.
+    """
+    lease = leases.acquire(store.leases, pipeline=pipeline, run_id=run_id, ttl_seconds=ttl_seconds)
+    lease.start_heartbeat()
+    try:
+        fault_point("begin.leased")
+        stamp = Stamp(run_id, pipeline, lease.token, plan_hash, "restore")
+        with store.commit_lock(MANIFESTS):
+            create_empty(store, MANIFESTS, manifests.SCHEMA, stamp=stamp)
+        stands = restore_leftovers(spark, store, stamp, published(store))
+        own = (table.token for table in stands.values() if table.owner == pipeline)
+        lease.raise_token(max(own, default=0))
+        stamp = Stamp(run_id, pipeline, lease.token, plan_hash)
+        yield Run(spark, store, lease, Commits(store, lease, stamp, tables=stands))
+    finally:
+        lease.release()
