@@ -89,13 +89,16 @@ def line_chart(series: Sequence[Series], *, frame: Frame, bars: Sequence[tuple[f
     return _markup(svg)
 
 
-def strip_chart(groups: Mapping[str, Sequence[float]], *, title: str, label: str) -> Markup:
+def strip_chart(
+    groups: Mapping[str, Sequence[float]], *, title: str, label: str, best: Literal["max", "min"] = "max"
+) -> Markup:
     """Draw one lane a group with a dot a value on a shared axis; the best value of each is named.
 
     Args:
         groups: values by group; groups without a finite value are left out.
         title: the chart's title.
         label: what the values are.
+        best: whether the greatest or the least value is the best.
     """
     lanes = {name: [v for v in values if math.isfinite(v)] for name, values in groups.items()}
     lanes = {name: values for name, values in lanes.items() if values}
@@ -109,7 +112,8 @@ def strip_chart(groups: Mapping[str, Sequence[float]], *, title: str, label: str
     _text(svg, "dot: one trial; ring and number: the best of its kind", "legend", x=_LANE_LEFT, y=40)
     _ticks_below(svg, axis, bottom=bottom, left=_LANE_LEFT)
     for row, (name, values) in enumerate(lanes.items()):
-        _lane(svg, axis, name, values, top=_TOP + row * _LANE)
+        foremost = max(values) if best == "max" else min(values)
+        _lane(svg, axis, (name, values, foremost), top=_TOP + row * _LANE)
     return _markup(svg)
 
 
@@ -191,7 +195,7 @@ def _bars(svg: ET.Element, axis: Axis, bars: Sequence[tuple[float, float]]) -> N
 
 
 def _dots(svg: ET.Element, frame: Frame, points: Sequence[Sequence[float]], series: Series) -> None:
-    heaviest = max((point[2] for point in points if len(point) > 2), default=0.0)  # noqa: PLR2004 - x, y, weight
+    heaviest = max((point[2] for point in points if len(point) > 2), default=0.0)
     for x, y, *weight in points:
         radius = 2.5 + 4.5 * math.sqrt(weight[0] / heaviest) if weight and heaviest > 0 else 4.0
         spot = _attributes(f"dot {series.tone}", cx=_x(frame.x, x), cy=_y(frame.y, y), r=radius)
@@ -200,9 +204,9 @@ def _dots(svg: ET.Element, frame: Frame, points: Sequence[Sequence[float]], seri
         ET.SubElement(dot, "title").text = f"{formats.metric(x)}, {formats.metric(y)}{rows}"
 
 
-def _lane(svg: ET.Element, axis: Axis, name: str, values: Sequence[float], *, top: float) -> None:
+def _lane(svg: ET.Element, axis: Axis, lane: tuple[str, Sequence[float], float], *, top: float) -> None:
+    name, values, best = lane
     left, middle = _LANE_LEFT, top + 32
-    best = max(values)
     at = left + (WIDTH - _RIGHT - left) * axis.place(best)
     _text(svg, name, "lane", x=left, y=top + 16)
     _text(svg, formats.metric(best), "lane end", x=WIDTH - _RIGHT, y=top + 16)

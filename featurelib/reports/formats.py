@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-ABSENT = "–"
+ABSENT = "\N{EN DASH}"
 _MINUTE, _HOUR = 60, 3600
 
 
@@ -19,7 +19,7 @@ def metric(number: float | None) -> str:
 
 
 def difference(number: float | None) -> str:
-    """Return a difference of metrics with its sign, as ``+0.145`` or ``−0.012``."""
+    """Return a difference of metrics with its sign, as ``+0.145``."""
     return ABSENT if _absent(number) else _minus(f"{number:+.3f}")
 
 
@@ -29,16 +29,16 @@ def share(number: float | None) -> str:
         return ABSENT
     if number in {0, 1}:
         return f"{number:.0%}"
-    if abs(number) < 0.0001:  # noqa: PLR2004 - the last value two decimals of a percentage can show
+    if abs(number) < 0.0001:
         return "<0.01%"
-    return _minus(f"{number:.2%}" if abs(number) < 0.01 else f"{number:.1%}")  # noqa: PLR2004 - one percent
+    return _minus(f"{number:.2%}" if abs(number) < 0.01 else f"{number:.1%}")
 
 
 def seconds(number: float | None) -> str:
     """Return a duration, as ``0.05 s``, ``4.2 s``, ``1 min 15 s`` or ``2 h 5 min``."""
     if number is None or math.isnan(number):
         return ABSENT
-    if number < 0.1:  # noqa: PLR2004 - a tenth of a second
+    if number < 0.1:
         return f"{number:.2f} s"
     if round(number, 1) < _MINUTE:
         return f"{number:.1f} s"
@@ -64,4 +64,4 @@ def _absent(number: float | None) -> bool:
 
 
 def _minus(text: str) -> str:
-    return text.replace("-", "−")  # noqa: RUF001 - a minus is as wide as a plus, a hyphen is not
+    return text.replace("-", "\N{MINUS SIGN}")  # as wide as a plus, so that columns line up

@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, NotRequired
 
-from markupsafe import Markup
 from pydantic import TypeAdapter, ValidationError
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict  # pydantic refuses typing's before Python 3.12
 
 from featurelib.errors import ConfigError, nearest
 from featurelib.reports import charts, formats
 from featurelib.reports.charts import Axis, Frame, Series
 from featurelib.reports.pages import render_page
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 PROTOTYPE_ROC_AUC: Mapping[str, Mapping[str, float]] = {
     "flights": {
@@ -218,7 +220,7 @@ def render_run_report(report: RunReport) -> str:
         lift=_lift(report),
         curves=_curves(report),
         strip=_strip(report),
-        trials=_ranked(report.trials),
+        trials=sorted(report.trials, key=lambda trial: trial["number"]),
         importance=_importance(report),
         missing=_missing(report),
     )
@@ -330,17 +332,13 @@ def _strip(report: RunReport) -> Markup:
     groups: dict[str, list[float]] = {}
     for trial in report.trials:
         groups.setdefault(formats.words(trial["estimator"]), []).extend(charts.finite([trial["value"]]))
-    return charts.strip_chart(groups, title="Trials", label=f"validation {metric_words(report.metric)}")
+    label = f"validation {_metric_words(report.metric)}"
+    best: Literal["max", "min"] = "min" if report.metric == "log_loss" else "max"
+    return charts.strip_chart(groups, title="Trials", label=label, best=best)
 
 
-def metric_words(name: str) -> str:
-    """Return a metric's name as people write it, as ``ROC AUC``."""
+def _metric_words(name: str) -> str:
     return {"roc_auc": "ROC AUC", "pr_auc": "PR AUC"}.get(name, formats.words(name))
-
-
-def _ranked(trials: Sequence[Trial]) -> list[Trial]:
-    """Trials in the order they were numbered."""
-    return sorted(trials, key=lambda trial: trial["number"])
 
 
 def _importance(report: RunReport) -> list[dict[str, object]]:
