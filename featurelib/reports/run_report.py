@@ -75,8 +75,8 @@ class Evaluation(TypedDict):
 
     rows: int
     positives: int
-    roc_auc: float
-    pr_auc: float
+    roc_auc: float | None
+    pr_auc: float | None
     log_loss: float
     brier: float
     threshold: float
@@ -90,12 +90,12 @@ class Evaluation(TypedDict):
 
 
 class Lift(TypedDict):
-    """What a set of features is worth on the test rows; the first row is the baseline."""
+    """What a set of features, or so many of them, is worth on the test rows; the first row is the baseline."""
 
     name: str
-    features: int
-    roc_auc: float
-    pr_auc: float
+    features: int | Sequence[str]
+    roc_auc: float | None
+    pr_auc: float | None
 
 
 class Trial(TypedDict):
@@ -107,13 +107,14 @@ class Trial(TypedDict):
     value: float | None
     seconds: float | None
     state: str
+    reason: NotRequired[str]
 
 
 class Scores(TypedDict):
     """The best an estimator reached."""
 
-    roc_auc: float
-    pr_auc: float
+    roc_auc: float | None
+    pr_auc: float | None
 
 
 class GateResult(TypedDict):
@@ -221,6 +222,7 @@ def render_run_report(report: RunReport) -> str:
         curves=_curves(report),
         strip=_strip(report),
         trials=sorted(report.trials, key=lambda trial: trial["number"]),
+        by_estimator=sorted(report.by_estimator.items(), key=lambda pair: -(pair[1]["roc_auc"] or 0)),
         importance=_importance(report),
         missing=_missing(report),
     )
@@ -253,16 +255,19 @@ def _lift(report: RunReport) -> dict[str, Any]:
     shown = {step["name"]: reference.get(step["name"]) for step in report.lift}
     values = charts.finite([*(step["roc_auc"] for step in report.lift), *shown.values()])
     axis = Axis("ROC AUC", _COIN, min(1.0, int(max(values, default=_COIN) * 10 + 1) / 10))
-    rows = [
-        {
-            **step,
-            "difference": step["roc_auc"] - report.lift[0]["roc_auc"] if number else None,
-            "reference": shown[step["name"]],
-            "bar": charts.bullet(step["roc_auc"], axis=axis, marker=shown[step["name"]]),
-        }
-        for number, step in enumerate(report.lift)
-    ]
+    rows = [_lift_row(step, report.lift[0], axis, shown[step["name"]]) for step in report.lift]
     return {"rows": rows, "axis": axis, "has_reference": any(value is not None for value in shown.values())}
+
+
+def _lift_row(step: Lift, baseline: Lift, axis: Axis, reference: float | None) -> dict[str, Any]:
+    ours, theirs, features = step["roc_auc"], baseline["roc_auc"], step["features"]
+    return {
+        **step,
+        "features": features if isinstance(features, int) else len(features),
+        "difference": None if ours is None or theirs is None or step is baseline else ours - theirs,
+        "reference": reference,
+        "bar": "" if ours is None else charts.bullet(ours, axis=axis, marker=reference),
+    }
 
 
 def _curves(report: RunReport) -> list[Markup]:

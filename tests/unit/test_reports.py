@@ -325,6 +325,24 @@ def test_prototype_figures_stand_beside_the_lift() -> None:
     assert "0.701" in text_of(render_run_report(report(pipeline="taxis", reference={"both": 0.701})))
 
 
+def test_metrics_that_are_not_defined_are_dashes() -> None:
+    """A test set of one class has no AUC: the page renders, with dashes and without bars."""
+    full = values()
+    for step in full["lift"]:
+        step |= {"roc_auc": None, "pr_auc": None, "features": ["a_1", "a_2"]}
+    full["by_estimator"]["xgboost"] = {"roc_auc": None, "pr_auc": None}
+    full["evaluation"] |= {"roc_auc": None, "pr_auc": None, "roc": [], "precision_recall": [], "positives": 0}
+    page = render_run_report(RunReport.from_dict(full))
+    assert "model, area –" in text_of(page)
+    assert 'class="bullet"' not in page
+
+
+def test_failed_trials_say_why() -> None:
+    """A trial that failed shows its reason beside its state."""
+    failed = values()["trials"][1] | {"reason": "out of memory"}
+    assert "failed out of memory" in text_of(render_run_report(report(trials=[failed])))
+
+
 def test_ingest_adds_up_or_says_so() -> None:
     """Rows in are passed and quarantined; where they are not, the page says so."""
     assert "does not add up" not in text_of(render_run_report(report()))
