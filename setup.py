@@ -1,4 +1,4 @@
-"""Package metadata. Exact versions stand in requirements.lock; this file says what featurelib can live with."""
+"""Package metadata: what featurelib can live with. Exact versions stand in requirements.lock."""
 
 from setuptools import find_packages, setup
 

@@ -244,7 +244,9 @@ def _java_candidates(environ: Mapping[str, str]) -> list[tuple[str, str]]:
 
 def _java_version(program: str) -> str:
     try:
-        answer = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=30, check=False)
+        answer = subprocess.run(
+            [program, "-version"], capture_output=True, text=True, timeout=30, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     match = re.search(r'version "([^"]+)"', answer.stderr + answer.stdout)
