@@ -90,7 +90,7 @@ class Evaluation(TypedDict):
 
 
 class Lift(TypedDict):
-    """What a set of features, or so many of them, is worth on the test rows; the first row is the baseline."""
+    """What a set of features (or so many) is worth on the test rows; the first row is the baseline."""
 
     name: str
     features: int | Sequence[str]
