@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-class ConfigErrors(ConfigError):
+class ConfigErrors(ConfigError):  # noqa: N818 - the plural is its point: all faults of one load
     """Everything found wrong in one load; ``problems`` keeps the parts."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:

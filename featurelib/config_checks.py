@@ -1,4 +1,4 @@
-"""What one piece of a configuration says of another must be true: each check points at the value that is not."""
+"""What one piece of a configuration says of another must hold: each check points at what does not."""
 
 from __future__ import annotations
 
@@ -285,13 +285,12 @@ def _inputs(name: str, view: FeatureView) -> list[tuple[KeyPath, str, str]]:
             where: KeyPath = ("views", name, "aggregations", index, "input")
             found += [(where, op, aggregation.input) for op in aggregation.ops]
     if view.latest is not None:
-        found += [(("views", name, "latest", "inputs", index), "latest", column) for index, column in enumerate(view.latest.inputs)]
+        for index, column in enumerate(view.latest.inputs):
+            found.append((("views", name, "latest", "inputs", index), "latest", column))
     return found
 
 
-def _check_input(  # noqa: PLR0913, PLR0917 - a place, what stands there and what it is measured against
-    draft: Draft, path: KeyPath, op: str, column: str, offered: Types, source: str
-) -> None:
+def _check_input(draft: Draft, path: KeyPath, op: str, column: str, offered: Types, source: str) -> None:
     allowed, words = _NEEDS.get(op, (None, ""))
     kind = offered.get(column)
     if column not in offered:
@@ -379,7 +378,9 @@ def _check_patterns(draft: Draft, path: KeyPath, patterns: Sequence[str], names:
     for index, pattern in enumerate(patterns):
         bare = pattern.removeprefix("!")
         if not select_names((bare,), names):
-            close = nearest(bare.rstrip("*"), names)
+            close = nearest(
+                bare, [*names, *(f"{name.partition('__')[0]}__*" for name in names if "__" in name)]
+            )
             given = f"{bare!r} matches no spine column or feature.{close}"
             draft.refuse((*path, index), given, "a name or a pattern such as origin_*")
     if patterns and not select_names(patterns, names):

@@ -1,4 +1,4 @@
-"""A tree becomes specs piece by piece, so that one wrong piece does not hide what is wrong with the others."""
+"""A tree becomes specs piece by piece, so that one wrong piece does not hide the faults of the others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -118,7 +118,7 @@ def drafted(tree: Node, place: Place, problems: list[Problem]) -> Draft:
     """Return the specs of a resolved tree; what cannot be built is left out and noted in ``problems``."""
     draft = Draft(tree, place, problems)
     _check_top(draft)
-    draft.name = _one(draft, "name", Name)
+    draft.name = _one(draft, "name", cast("type[str]", Name))
     draft.spine = _one(draft, "spine", Spine)
     draft.label = _one(draft, "label", Label)
     draft.split = _one(draft, "split", Split)
@@ -147,7 +147,7 @@ def _check_top(draft: Draft) -> None:
             )
 
 
-def _one(draft: Draft, key: str, kind: type[T] | Any) -> T | None:  # noqa: ANN401 - also Annotated types
+def _one(draft: Draft, key: str, kind: type[T]) -> T | None:
     node = draft.at((key,))
     return None if node is None or node.value is None else _built(draft, kind, plain(node), (key,))
 
@@ -217,7 +217,7 @@ def _entity_key(draft: Draft, path: KeyPath, entity: str | float | None) -> list
 # --- pydantic's errors, placed and put into words -------------------------------------------------------
 
 
-def _built(draft: Draft, kind: type[T] | Any, value: object, path: KeyPath) -> T | None:  # noqa: ANN401
+def _built(draft: Draft, kind: type[T], value: object, path: KeyPath) -> T | None:
     """Return the spec, or None after noting each fault at the line of its value."""
     try:
         spec: T = TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
@@ -271,7 +271,7 @@ def _value_problem(node: Node, path: KeyPath, details: ErrorDetails) -> Problem:
     """Place a check of the spec itself at the value or key that its message quotes, if there is one."""
     message = details["msg"].removeprefix("Value error, ")
     given, _, expected = message.partition("; expected ")
-    quoted = set(re.findall(r"'([^']*)'", message))
+    quoted = set(re.findall(r"'([^']*)'", message.partition(" Did you mean")[0]))
     for below, leaf in leaves(node, path):
         if leaf.value in quoted:
             return Problem(leaf.origin, dotted(below), given, expected)

@@ -1,4 +1,4 @@
-"""The layers of a configuration become one tree: files, environment variables, command line; references resolved.
+"""The layers of a configuration become one tree, with its references resolved.
 
 Later layers win: ``base.yaml``, ``env/ENV.yaml``, the pipeline folder's files, ``FEATURELIB__A__B`` of the
 environment, ``-c a.b=value``.
@@ -223,19 +223,22 @@ class _Resolver:
 
     def _text(self, node: Node, text: str, path: KeyPath) -> Scalar:
         try:
-            whole = _REFERENCE.fullmatch(text)
-            if whole is not None:
-                return self._target(whole[1])
-            filled = _REFERENCE.sub(lambda match: self._part(match[1]), text)
-            if "${" in _REFERENCE.sub("", text):
-                raise ConfigError(f"{text!r}: a ${{ without its }}", "references as ${root} or ${env:NAME}")
-            if len(filled) > MAX_TEXT:
-                raise ConfigError(f"a text of {len(filled)} characters", f"at most {MAX_TEXT}")
+            return self._filled(text)
         except ConfigError as error:
             self._problems.append(
                 Problem(node.origin, dotted(path), error.given, error.expected, error.action)
             )
             return text
+
+    def _filled(self, text: str) -> Scalar:
+        whole = _REFERENCE.fullmatch(text)
+        if whole is not None:
+            return self._target(whole[1])
+        filled = _REFERENCE.sub(lambda match: self._part(match[1]), text)
+        if "${" in _REFERENCE.sub("", text):
+            raise ConfigError(f"{text!r}: a ${{ without its }}", "references as ${root} or ${env:NAME}")
+        if len(filled) > MAX_TEXT:
+            raise ConfigError(f"a text of {len(filled)} characters", f"at most {MAX_TEXT}")
         return filled
 
     def _part(self, reference: str) -> str:

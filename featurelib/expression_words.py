@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Function to its fewest and most arguments; None means any number.
 FUNCTIONS: Final[dict[str, tuple[int, int | None]]] = {
     # choice
@@ -112,19 +117,16 @@ FUNCTIONS: Final[dict[str, tuple[int, int | None]]] = {
     "year": (1, 1),
 }
 
-TYPES: Final = frozenset(
-    "bigint boolean date decimal double float int integer long smallint string timestamp tinyint".split()
+TYPES: Final = _words(
+    "bigint boolean date decimal double float int integer long smallint string timestamp tinyint"
 )
 
-UNITS: Final = frozenset("microsecond millisecond second minute hour day week month quarter year".split())
-
+UNITS: Final = _words("microsecond millisecond second minute hour day week month quarter year")
 INTERVAL_UNITS: Final = UNITS - {"quarter"} | {f"{unit}s" for unit in UNITS - {"quarter"}}
 
 KEYWORDS: Final = (
-    frozenset(
-        "and or not case when then else end is null in between like ilike interval as div true false "
-        "cast try_cast".split()
-    )
+    _words("and or not case when then else end is null in between like ilike interval as div true false")
+    | _words("cast try_cast")
     | TYPES
     | UNITS
     | INTERVAL_UNITS
@@ -158,32 +160,30 @@ _AGGREGATE = "an aggregation of a feature view: expressions see one row"
 
 # Words whose refusal deserves its reason.
 REFUSED: Final[dict[str, str]] = {
-    **dict.fromkeys(
-        "current_date current_timestamp now curdate localtimestamp current_time current_timezone".split(),
-        _CLOCK,
-    ),
-    **dict.fromkeys(
-        "rand random randn uuid shuffle monotonically_increasing_id randstr uniform".split(), _CHANCE
-    ),
-    **dict.fromkeys("reflect java_method try_reflect transform udf ai_query session_user".split(), _JVM),
-    **dict.fromkeys(
-        "sum avg mean count min max first last stddev variance any_value collect_list".split(), _AGGREGATE
-    ),
-    **dict.fromkeys("over row_number rank dense_rank lag lead ntile partition".split(), _AGGREGATE),
-    **dict.fromkeys("select from where exists join union with table lateral".split(), "no subquery"),
+    word: reason
+    for reason, words in (
+        (_CLOCK, "current_date current_timestamp now curdate localtimestamp current_time current_timezone"),
+        (_CHANCE, "rand random randn uuid shuffle monotonically_increasing_id randstr uniform"),
+        (_JVM, "reflect java_method try_reflect transform udf ai_query"),
+        (_AGGREGATE, "sum avg mean count min max first last stddev variance any_value collect_list"),
+        (_AGGREGATE, "over row_number rank dense_rank lag lead ntile partition"),
+        ("no subquery", "select from where exists join union with table lateral"),
+    )
+    for word in words.split()
 }
 
-# Node classes of sqlglot that allowed text parses to.
-NODES: Final = frozenset(
-    # what is not a call
-    "Column Identifier Literal Boolean Null Paren And Or Not EQ NEQ GT GTE LT LTE NullSafeEQ Add Sub Mul Div "
-    "IntDiv Mod Neg Is In Between Like ILike Case If Cast TryCast DataType DataTypeParam Interval Var DPipe "
-    # what the functions above parse to
-    "Abs AddMonths Anonymous AtTimeZone Cbrt Ceil Coalesce Concat ConcatWs Contains Cos DateDiff Day "
-    "DayOfMonth DayOfWeek DayOfYear EndsWith Exp Floor FromTimeZone Greatest Hour Initcap IsNan LastDay "
-    "Least Left Length Ln Log Lower Minute Month MonthsBetween Nanvl Negative Nullif Nvl2 Pi Pow Quarter "
-    "Radians Replace Right Round SafeAdd SafeDivide SafeMultiply SafeSubtract Second Sign Sin SplitPart "
-    "Sqrt StartsWith StrPosition StrToTime StrToUnix Substring Tanh TimestampAdd TimestampDiff "
-    "TimestampFromParts TimestampTrunc Translate Trim TsOrDsAdd TsOrDsToDate UnixDate UnixMicros "
-    "UnixMillis UnixSeconds Upper WeekOfYear Year".split()
+# Node classes of sqlglot that allowed text parses to: first what is no call, then what calls become.
+NODES: Final = _words(
+    """
+    Column Identifier Literal Boolean Null Paren And Or Not EQ NEQ GT GTE LT LTE NullSafeEQ Add Sub Mul Div
+    IntDiv Mod Neg Is In Between Like ILike Case If Cast TryCast DataType DataTypeParam Interval Var DPipe
+
+    Abs AddMonths Anonymous AtTimeZone Cbrt Ceil Coalesce Concat ConcatWs Contains Cos DateDiff Day
+    DayOfMonth DayOfWeek DayOfYear EndsWith Exp Floor FromTimeZone Greatest Hour Initcap IsNan LastDay
+    Least Left Length Ln Log Lower Minute Month MonthsBetween Nanvl Negative Nullif Nvl2 Pi Pow Quarter
+    Radians Replace Right Round SafeAdd SafeDivide SafeMultiply SafeSubtract Second Sign Sin SplitPart
+    Sqrt StartsWith StrPosition StrToTime StrToUnix Substring Tanh TimestampAdd TimestampDiff
+    TimestampFromParts TimestampTrunc Translate Trim TsOrDsAdd TsOrDsToDate UnixDate UnixMicros
+    UnixMillis UnixSeconds Upper WeekOfYear Year
+    """
 )

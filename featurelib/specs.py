@@ -385,13 +385,14 @@ class SearchRange(Spec):
 
 
 ESTIMATOR_PARAMETERS: dict[EstimatorKind, frozenset[str]] = {
-    "logistic_regression": frozenset("reg_param elastic_net max_iter".split()),
-    "random_forest": frozenset("trees max_depth min_rows_per_leaf subsample".split()),
+    "logistic_regression": frozenset({"reg_param", "elastic_net", "max_iter"}),
+    "random_forest": frozenset({"trees", "max_depth", "min_rows_per_leaf", "subsample"}),
     "gradient_boosted_trees": frozenset(
-        "trees max_depth learning_rate subsample min_rows_per_leaf".split()
+        {"trees", "max_depth", "learning_rate", "subsample", "min_rows_per_leaf"}
     ),
     "xgboost": frozenset(
-        "trees max_depth learning_rate subsample column_sample min_child_weight reg_lambda workers".split()
+        {"trees", "max_depth", "learning_rate", "subsample", "column_sample", "min_child_weight"}
+        | {"reg_lambda", "workers"}
     ),
 }
 """The hyperparameters each learner takes, fixed or tuned."""
