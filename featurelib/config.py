@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,9 @@ __all__ = [
     "resolve_secret",
     "spec_hash",
 ]
+
+# Addresses that name their store (s3a://, dbfs:/), and the words by which MLflow knows Databricks.
+_COMPLETE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:|databricks(-uc)?$")
 
 
 class ConfigErrors(ConfigError):  # noqa: N818 - the plural is its point: all faults of one load
@@ -232,7 +236,8 @@ def _absolute_path(text: str, project: Path) -> str:
     scheme = "sqlite:///"
     if text.startswith(scheme):
         return f"{scheme}{project / text.removeprefix(scheme)}"
-    return text if "://" in text or SECRET.fullmatch(text) else str(project / text)
+    complete = _COMPLETE.match(text) or SECRET.fullmatch(text)
+    return text if complete else str(project / text)
 
 
 def _defaults(given: set[str]) -> list[Setting]:

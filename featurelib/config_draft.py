@@ -9,6 +9,7 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cache
 from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -220,7 +221,7 @@ def _entity_key(draft: Draft, path: KeyPath, entity: str | float | None) -> list
 def _built(draft: Draft, kind: type[T], value: object, path: KeyPath) -> T | None:
     """Return the spec, or None after noting each fault at the line of its value."""
     try:
-        spec: T = TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
+        spec: T = _adapter(kind).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         found: dict[tuple[str, str], Problem] = {}
         for details in error.errors(include_url=False):
@@ -230,6 +231,11 @@ def _built(draft: Draft, kind: type[T], value: object, path: KeyPath) -> T | Non
         draft.problems.extend(found.values())
         return None
     return spec
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - also Annotated types
+    return TypeAdapter(kind)
 
 
 def _joined(first: Problem, second: Problem) -> Problem:

@@ -9,9 +9,10 @@ a text is may still print it with another meaning.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from typing import NoReturn
 
 import sqlglot
@@ -205,6 +206,8 @@ def _check_word(text: str, tokens: Sequence[_Token], index: int) -> None:
         _check_call(text, tokens, index)
     elif following.kind == "text" and token.lower in {"timestamp", "date"}:
         _check_instant(text, token, following)
+    elif following.kind == "text" and token.lower in TYPES:
+        _refuse(text, token, f"CAST({following.text} AS {token.text})")
 
 
 def _is_type(tokens: Sequence[_Token], index: int) -> bool:
@@ -280,8 +283,9 @@ def _split(tokens: Sequence[_Token]) -> list[list[_Token]]:
 # --- second gate: the syntax tree -----------------------------------------------------------------------
 
 
-def _columns(text: str) -> Iterator[tuple[str, int]]:
-    """Check the text but for its column names; yield those with where they start."""
+@lru_cache(maxsize=4096)  # a pure function of the text, asked again for every use of an expression
+def _columns(text: str) -> tuple[tuple[str, int], ...]:
+    """Check the text but for its column names; return those with where they start."""
     tokens = _tokens(text)
     if not tokens:
         raise ExpressionError("an empty expression", "an expression over the columns, as dep_delay > 15")
@@ -291,7 +295,7 @@ def _columns(text: str) -> Iterator[tuple[str, int]]:
         (node.name, int(node.this.meta.get("start", 0))) for node in tree.find_all(exp.Column, bfs=False)
     ]
     _check_known(text, tokens, {name for name, _ in found})
-    yield from sorted(found, key=lambda column: column[1])
+    return tuple(sorted(found, key=lambda column: column[1]))
 
 
 def _tree(text: str) -> exp.Expr:
@@ -323,6 +327,8 @@ def _check_node(text: str, node: exp.Expr) -> None:
         )
     if isinstance(node, exp.Column) and len(node.parts) > 1:
         raise ExpressionError(f"qualified column {_shown(text, node)}", "the column's own name")
+    if isinstance(node, exp.In) and not node.expressions:
+        raise ExpressionError(f"{_shown(text, node)} is never true", "a list with at least one value")
     if isinstance(node, exp.Interval):
         _check_interval(text, node)
     if isinstance(node, exp.Func | exp.DPipe) and _is_constant_text(node):

@@ -275,7 +275,7 @@ def test_all_faults_are_reported_together(tmp_path: Path) -> None:
 def test_key_in_two_files_of_the_pipeline_is_refused(tmp_path: Path) -> None:
     """The pipeline's files are one layer: none silently wins over another."""
     folder = write_project(tmp_path, {QUALITY: FILES[QUALITY] + "name: other\n"})
-    with pytest.raises(ConfigErrors, match="'name' is given twice\n.*first at conf/shop/pipeline.yaml:1"):
+    with pytest.raises(ConfigErrors, match=r"'name' is given twice\n.*first at conf/shop/pipeline.yaml:1"):
         load_project(folder, environ={})
 
 
