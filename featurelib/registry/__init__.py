@@ -1,0 +1,1 @@
+"""Models under version, alias and lock: the only floor that knows MLflow."""

@@ -1,0 +1,1 @@
+"""Predictions of registered models over feature rows."""

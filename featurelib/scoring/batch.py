@@ -1,0 +1,111 @@
+"""A registered model's predictions for feature rows, each with the model it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from pyspark.ml.functions import vector_to_array
+from pyspark.sql import functions as F
+
+from featurelib.errors import ModelGateError, nearest
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from featurelib.registry.tracker import LoadedModel
+
+Arm = Literal["champion", "challenger", "canary"]
+_AS_OF = "as_of_ts"
+_NARROWER = {
+    "tinyint": frozenset({"smallint", "int", "bigint"}),
+    "smallint": frozenset({"tinyint", "int", "bigint"}),
+    "int": frozenset({"tinyint", "smallint"}),
+    "bigint": frozenset({"tinyint", "smallint", "int"}),
+    "double": frozenset({"float"}),
+}
+
+
+def score(
+    features: DataFrame,
+    model: LoadedModel,
+    *,
+    keys: Sequence[str],
+    run_id: str,
+    lineage_id: str,
+    arm: Arm = "champion",
+) -> DataFrame:
+    """Return one prediction for each feature row; rows, duplicates included, keep their number.
+
+    A row's prediction depends on that row alone, so it is the same in any partitioning and any batch. Missing
+    features are filled as in training; a text never seen in training counts as unknown.
+
+    Args:
+        features: one row a (key, ``as_of_ts``), with the model's feature columns.
+        model: a checked model.
+        keys: columns that identify a row, beside ``as_of_ts``.
+        run_id: of the scoring run.
+        lineage_id: of the heavy record in ``ops.lineage``.
+        arm: in which role the model predicts.
+
+    Returns:
+        keys, ``as_of_ts``, ``prediction`` (0.0 or 1.0), ``probability`` (of label 1), and ``_run_id``,
+        ``_lineage_id``, ``_model_name``, ``_model_version`` (long), ``_model_sha256``, ``_features_hash``,
+        ``_arm``.
+
+    Raises:
+        ModelGateError: a feature or key is missing, or a feature has another type than in training.
+    """
+    what = f"model {model.name} version {model.version}"
+    check_features(features, model.feature_types, what=what)
+    identity = [*keys, _AS_OF]
+    if absent := [name for name in identity if name not in features.columns]:
+        raise ModelGateError(
+            f"the frame to score lacks the columns {', '.join(absent)}",
+            "keys and as_of_ts beside the features",
+            "score the feature table, with its spine columns",
+        )
+    # Key columns may be features as well, and keep their name and value through the pipeline.
+    needed = features.select(
+        *(F.col(f"`{name}`") for name in dict.fromkeys([*identity, *model.feature_types]))
+    )
+    return model.pipeline.transform(needed).select(
+        *(F.col(f"`{name}`") for name in identity),
+        F.col("prediction").cast("double").alias("prediction"),
+        vector_to_array(F.col("probability"))[1].alias("probability"),
+        F.lit(run_id).alias("_run_id"),
+        F.lit(lineage_id).alias("_lineage_id"),
+        F.lit(model.name).alias("_model_name"),
+        F.lit(model.version).cast("long").alias("_model_version"),
+        F.lit(model.sha256).alias("_model_sha256"),
+        F.lit(model.features_hash).alias("_features_hash"),
+        F.lit(arm).alias("_arm"),
+    )
+
+
+def check_features(features: DataFrame, expected: dict[str, str], *, what: str) -> None:
+    """Check that a frame has the features a model was trained on, of types that lose nothing.
+
+    Raises:
+        ModelGateError: one is missing or of another type; the error names them all.
+    """
+    types = {column.name: column.dataType.simpleString() for column in features.schema.fields}
+    missing = [name for name in expected if name not in types]
+    if missing:
+        raise ModelGateError(
+            f"{what} needs {len(missing)} features that the frame has not: {', '.join(missing)}."
+            f"{nearest(missing[0], types)}",
+            f"all {len(expected)} features it was trained on",
+            "bring the features back, or train a model on today's features and promote it",
+        )
+    wrong = [
+        f"{name} is {types[name]}, was {kind}"
+        for name, kind in expected.items()
+        if types[name] != kind and types[name] not in _NARROWER.get(kind, frozenset())
+    ]
+    if wrong:
+        raise ModelGateError(
+            f"{what} was trained on other types: {'; '.join(wrong)}",
+            "the types of training",
+            "give the features their former types, or train a model on today's and promote it",
+        )

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from featurelib.errors import ModelGateError
+from featurelib.registry.files import check_classes, check_model_files, model_sha256
+from featurelib.registry.gate import gate
+from featurelib.specs import Gate
+
+
+@pytest.mark.parametrize(
+    ("value", "baseline", "champion", "mode", "passed", "promotes"),
+    [
+        (0.75, 0.60, None, "enabled", True, True),
+        (0.72, 0.60, None, "enabled", True, True),
+        (0.71, 0.60, None, "enabled", False, False),
+        (0.75, 0.71, None, "enabled", False, False),
+        (0.75, 0.60, 0.755, "enabled", True, True),
+        (0.75, 0.60, 0.76, "enabled", False, False),
+        (0.71, 0.60, None, "dry_run", False, True),
+        (0.10, 0.60, 0.99, "disabled", True, True),
+        (None, 0.60, None, "enabled", False, False),
+    ],
+)
+def test_verdicts(value, baseline, champion, mode, passed, promotes):
+    """Minimum, lift and champion each hold a model back when the gate is enabled; bounds are met."""
+    rules = Gate(mode=mode, minimum=0.72, lift_over_baseline=0.05, worse_than_champion=0.005)
+    result = {"evaluation": {"roc_auc": value}, "baseline": {"roc_auc": baseline}}
+
+    verdict = gate(result, None if champion is None else {"roc_auc": champion}, rules)
+
+    assert (passed, promotes) == (verdict.passed, verdict.promotes)
+    assert verdict.reasons
+
+
+def _model(folder, classes, **more):
+    (folder / "metadata").mkdir(parents=True)
+    (folder / "metadata" / "part-00000").write_text(json.dumps({"class": classes, **more}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pyspark.ml.pipeline.PipelineModel",
+        "org.apache.spark.ml.feature.ImputerModel",
+        "xgboost.spark.estimator.SparkXGBClassifierModel",
+    ],
+)
+def test_allowed_classes_pass(tmp_path, name):
+    """Classes of Spark ML and xgboost may be loaded."""
+    check_classes(_model(tmp_path / "m", name), what="m")
+
+
+@pytest.mark.parametrize("name", ["os.system", "pyspark.mlx.Evil", "evil.pyspark.ml.X", "pyspark.ml.", None])
+def test_other_classes_are_refused(tmp_path, name):
+    """A class that only looks allowed is refused before Spark's reader would import it."""
+    with pytest.raises(ModelGateError, match="names the class"):
+        check_classes(_model(tmp_path / "m", name), what="m")
+
+
+def test_pickles_are_refused(tmp_path):
+    """A pickle by content, by name, or inside xgboost's metadata is refused."""
+    import pickle
+
+    hidden = _model(tmp_path / "a", "pyspark.ml.pipeline.PipelineModel")
+    (hidden / "data").write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(ModelGateError, match="is a pickle"):
+        check_classes(hidden, what="m")
+    callbacks = _model(
+        tmp_path / "b", "xgboost.spark.estimator.SparkXGBClassifierModel", serialized_callbacks="gAR9"
+    )
+    with pytest.raises(ModelGateError, match="serialized_callbacks"):
+        check_classes(callbacks, what="m")
+
+
+def test_the_hash_covers_names_and_bytes_but_no_markers(tmp_path):
+    """Moving a byte or a file changes the hash; Hadoop's markers and checksums do not."""
+    model = _model(tmp_path / "m", "pyspark.ml.pipeline.PipelineModel")
+    (model / "part").write_text("ab")
+    before = model_sha256(model)
+    (model / "_SUCCESS").write_text("")
+    (model / ".part.crc").write_text("x")
+    assert before == model_sha256(model)
+    check_model_files(model, sha256=before, what="m")
+    (model / "part").rename(model / "other")
+    with pytest.raises(ModelGateError, match="as registered"):
+        check_model_files(model, sha256=before, what="m")

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from featurelib.errors import ModelGateError
+from featurelib.specs import EstimatorSpec, SearchRange, Tuning
+from featurelib.training.threads import run_beside
+from featurelib.training.tuning import HyperoptTuner, Measured, best_trial
+
+ESTIMATORS = {
+    "linear": EstimatorSpec(
+        kind="logistic_regression",
+        parameters={"max_iter": 5},
+        space={"reg_param": SearchRange(log_uniform=(0.001, 1.0))},
+    ),
+    "forest": EstimatorSpec(
+        kind="random_forest",
+        space={"trees": SearchRange(integer=(2, 9)), "max_depth": SearchRange(choice=(3, 5))},
+    ),
+}
+
+
+def _distance(trial):
+    return Measured(-abs(trial.parameters.get("trees", 20) - 6) / 10, 0.5)
+
+
+def _search(trials=12, parallelism=1, objective=_distance, seed=7):
+    seen = []
+    tuner = HyperoptTuner(Tuning(trials=trials, parallelism=parallelism, seed=seed))
+    return tuner.search(ESTIMATORS, objective, on_trial=seen.append), seen
+
+
+def test_proposals_depend_on_the_seed_alone():
+    """Two searches with one seed propose the same; another seed proposes something else."""
+    first, _ = _search()
+    again, _ = _search()
+    other, _ = _search(seed=8)
+
+    assert [t.parameters for t in first] == [t.parameters for t in again]
+    assert [t.parameters for t in first] != [t.parameters for t in other]
+
+
+def test_each_estimator_is_tried_in_turn_first():
+    """The first trials go round the estimators, so that none is left untried."""
+    trials, _ = _search(trials=2)
+
+    assert [trial.estimator for trial in trials] == ["linear", "forest"]
+
+
+def test_parameters_are_values_within_their_space():
+    """Choices come as their values, integers as int, fixed parameters beside them."""
+    trials, _ = _search()
+    for trial in trials:
+        if trial.estimator == "forest":
+            assert trial.parameters["max_depth"] in (3, 5)
+            assert type(trial.parameters["trees"]) is int
+            assert 2 <= trial.parameters["trees"] <= 9
+        else:
+            assert trial.parameters["max_iter"] == 5
+            assert 0.001 <= trial.parameters["reg_param"] <= 1.0
+
+
+def test_a_failing_trial_is_recorded_and_the_search_goes_on():
+    """What one fit raises is that trial's outcome, with its reason; the others are measured."""
+
+    def objective(trial):
+        if trial.estimator == "linear":
+            raise ValueError("singular matrix")
+        return _distance(trial)
+
+    trials, seen = _search(objective=objective)
+
+    assert len(trials) == len(seen) == 12
+    failed = [trial for trial in trials if trial.state == "failed"]
+    assert failed
+    assert {"ValueError: singular matrix"} == {trial.reason for trial in failed}
+    assert best_trial(trials).estimator == "forest"
+
+
+def test_all_trials_failing_is_an_error():
+    """Nothing to choose from is an error that tells the first reason."""
+
+    def objective(trial):
+        raise ValueError("no rows")
+
+    with pytest.raises(ModelGateError, match=r"all 3 trials failed.*no rows"):
+        _search(trials=3, objective=objective)
+
+
+def test_an_undefined_metric_is_a_failure():
+    """A NaN cannot be compared, so its trial has failed."""
+    trials, _ = _search(trials=2, objective=lambda t: Measured(float("nan") if t.number else 0.7, 0.5))
+
+    assert [trial.state for trial in trials] == ["done", "failed"]
+
+
+def test_parallel_trials_overlap_and_all_come_back_in_order():
+    """Two trials run at a time, and the trials returned are in the order of proposal."""
+    meeting = threading.Barrier(2, timeout=10)
+
+    def objective(trial):
+        meeting.wait()
+        return _distance(trial)
+
+    trials, _ = _search(trials=6, parallelism=2, objective=objective)
+
+    assert list(range(6)) == [trial.number for trial in trials]
+    assert {"done"} == {trial.state for trial in trials}
+
+
+def test_the_earlier_of_equal_trials_is_best():
+    """A tie goes to the earlier trial, so the choice is repeatable."""
+    trials, _ = _search(trials=4, objective=lambda _: Measured(0.5, 0.5))
+
+    assert best_trial(trials).number == 0
+
+
+def test_works_beside_each_other_keep_their_order_and_raise_their_error():
+    """Results stand in the order of the works, and an error reaches the caller."""
+    assert run_beside([lambda n=n: n * n for n in range(4)], spark=None, at_once=2) == [0, 1, 4, 9]
+
+    def fail():
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        run_beside([fail, lambda: 1], spark=None, at_once=2)
