@@ -1,0 +1,1 @@
+"""What a job calls: one module a step, and what they share."""

@@ -1,0 +1,112 @@
+"""What every step of a run is given: the project, the session, the store and the moment."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from featurelib.pipeline.progress import Progress
+from featurelib.specs import Project
+from featurelib.tables import Store
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+@dataclass(frozen=True)
+class Context:
+    """A run's surroundings.
+
+    Attributes:
+        project: the validated specs.
+        spark: the session.
+        as_of: the moment asked about; nothing at or after it is read.
+        progress: where the user is told what happens.
+    """
+
+    project: Project
+    spark: SparkSession
+    as_of: datetime
+    progress: Progress
+
+    @cached_property
+    def store(self) -> Store:
+        """The tables of the environment."""
+        settings = self.project.settings
+        return Store(settings.root, compression=settings.storage.compression, retention=settings.storage.retention)
+
+    @cached_property
+    def names(self) -> TableNames:
+        """The names of the pipeline's tables."""
+        return TableNames(self.project.name)
+
+    def new_run_id(self, step: str) -> str:
+        """Return an identity for one run of a step, as ``ingest-20131231-3f9a01c2``."""
+        return f"{step}-{self.as_of:%Y%m%d}-{uuid.uuid4().hex[:8]}"
+
+
+@dataclass(frozen=True)
+class TableNames:
+    """The tables of a pipeline, by layer."""
+
+    pipeline: str
+    files: str = "bronze.files"
+
+    @staticmethod
+    def bronze(table: str) -> str:
+        """Rows as received."""
+        return f"bronze.{table}"
+
+    @staticmethod
+    def silver(table: str) -> str:
+        """Typed, validated rows."""
+        return f"silver.{table}"
+
+    @staticmethod
+    def quarantine(table: str) -> str:
+        """Rows that are not good, with every reason."""
+        return f"silver.{table}_quarantine"
+
+    @property
+    def features(self) -> str:
+        """Spine rows with their features."""
+        return f"features.{self.pipeline}"
+
+    @property
+    def training(self) -> str:
+        """Spine rows with features, label and split."""
+        return f"training.{self.pipeline}"
+
+    @property
+    def predictions(self) -> str:
+        """One row a prediction."""
+        return f"predictions.{self.pipeline}"
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step did.
+
+    Attributes:
+        step: its name.
+        summary: one line for people.
+        run_id: the run that wrote, None when nothing was to do.
+        facts: plain values for records and the report.
+        versions: table to version, as written.
+    """
+
+    step: str
+    summary: str
+    run_id: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        """True when there was nothing to do."""
+        return self.run_id is None

@@ -1,0 +1,87 @@
+"""Specs become frames: sources with their two instants, and the spine with its moment."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
+
+from featurelib.config import spec_hash
+from featurelib.expressions import check_select
+from featurelib.pipeline.functions import pipeline_function
+from featurelib.point_in_time.buckets import AS_OF, EVENT_TS, KNOWN_TS
+from featurelib.quality.typing import SPARK_TYPES
+from featurelib.specs import Project, Source
+
+SilverReader = Callable[[str], DataFrame]
+"""Gives the silver rows of a landed table at the version the run has pinned."""
+
+
+def source_frames(project: Project, silver: SilverReader) -> dict[str, DataFrame]:
+    """Return every source that a view uses. Grain of each: one row an event."""
+    used = dict.fromkeys(view.source for view in project.views)
+    return {name: to_events(silver(project.sources[name].table), project, project.sources[name]) for name in used}
+
+
+def to_events(rows: DataFrame, project: Project, source: Source) -> DataFrame:
+    """Prepare a source's rows: its transform, its SELECT or columns and where, then ``event_ts``, ``known_ts``."""
+    events = rows
+    if source.transform is not None:
+        events = events.transform(pipeline_function(project.folder, source.transform))
+    if source.sql is not None:
+        chosen = check_select(source.sql, source.table, events.columns)
+        if chosen.where is not None:
+            events = events.where(chosen.where)
+        events = events.select(*[F.expr(text).alias(name) for name, text in chosen.columns.items()])
+    else:
+        if source.where is not None:
+            events = events.where(source.where)
+        events = events.withColumns(
+            {
+                name: F.expr(text).cast(SPARK_TYPES[source.column_types[name]])
+                for name, text in source.columns.items()
+            }
+        )
+    known = source.event_ts if source.known_ts is None else source.known_ts
+    return events.withColumns({EVENT_TS: F.expr(source.event_ts), KNOWN_TS: F.expr(known)})
+
+
+def tie_breakers(project: Project) -> dict[str, tuple[str, ...]]:
+    """Return the declared tie breakers by source."""
+    return {name: source.tie_breaker for name, source in project.sources.items() if source.tie_breaker}
+
+
+def spine_frame(project: Project, rows: DataFrame) -> DataFrame:
+    """Return the spine: its columns, ``as_of_ts`` and the ``_day`` it came with. Grain: one row a prediction."""
+    spine = project.spine
+    kept = rows if spine.where is None else rows.where(spine.where)
+    columns = [
+        F.expr(text).cast(SPARK_TYPES[spine.column_types[name]]).alias(name)
+        for name, text in spine.columns.items()
+    ]
+    return kept.select(*columns, F.expr(spine.as_of_ts).alias(AS_OF), "_day", "_month")
+
+
+def features_hash(project: Project) -> str:
+    """Return the identity of the features' definition: the specs they come from and the code they name."""
+    specs: Mapping[str, str] = {
+        "spine": spec_hash(project.spine),
+        **{f"view {view.name}": spec_hash(view) for view in project.views},
+        **{f"source {name}": spec_hash(source) for name, source in sorted(project.sources.items())},
+        **{f"code {name}": _code_hash(project, name) for name in _code(project)},
+    }
+    return hashlib.sha256(repr(sorted(specs.items())).encode()).hexdigest()
+
+
+def _code(project: Project) -> set[str]:
+    """Return the modules of the pipeline's folder that a table or a source names."""
+    named = [source.transform for source in project.sources.values()]
+    named += [table.transform for table in project.tables.values()]
+    return {reference.partition(":")[0] for reference in named if reference}
+
+
+def _code_hash(project: Project, module: str) -> str:
+    return hashlib.sha256((Path(project.folder) / f"{module}.py").read_bytes()).hexdigest()

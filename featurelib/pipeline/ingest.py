@@ -1,0 +1,284 @@
+"""Landed files become bronze (as received), silver (typed and valid) and quarantine, all published at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
+from pyspark.sql import types as T  # noqa: N812 - the field's name for it
+
+from featurelib.errors import InputError, PublishError, QualityGateError
+from featurelib.landing.csv_files import INSPECTED, inspected, received
+from featurelib.landing.files import LandedFile, landed_files
+from featurelib.pipeline.context import Context, StepResult
+from featurelib.pipeline.functions import pipeline_function
+from featurelib.quality import rules, typing
+from featurelib.specs import LandedTable, QualityGate
+from featurelib.tables import Run, begin_run, published, read
+
+_IDENTITY = [
+    T.StructField("_file", T.StringType()),
+    T.StructField("_day", T.DateType()),
+    T.StructField("_row", T.LongType()),
+]
+_MALFORMED = T.StructField("_malformed", T.StringType())
+_MONTH = T.StructField("_month", T.StringType())
+_REASONS = T.StructField(typing.REASONS, T.ArrayType(T.StringType()))
+_WARNINGS = T.StructField(rules.WARNINGS, T.ArrayType(T.StringType()))
+_LEDGER = "table string, name string, day date, bytes long, sha256 string, rows long, _run_id string"
+_FILES_A_TASK = 64
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What one table's load did: ``rows_in`` is always ``passed`` + ``quarantined``."""
+
+    table: str
+    files: int
+    rows_in: int
+    passed: int
+    quarantined: int
+    reasons: dict[str, int] = field(default_factory=dict)
+    warnings: dict[str, int] = field(default_factory=dict)
+
+
+def ingest(context: Context) -> StepResult:
+    """Load every landed day before ``as_of`` that is not loaded yet, in one pass however many they are.
+
+    Raises:
+        InputError: a file is damaged, or not what was declared, or has changed since it was loaded; nothing
+            was written.
+        QualityGateError: too many rows are bad; nothing was published.
+    """
+    new = {name: _not_loaded(context, name, table) for name, table in context.project.tables.items()}
+    new = {name: files for name, files in new.items() if files}
+    if not new:
+        return StepResult("ingest", f"no day before {context.as_of:%Y-%m-%d} is left to load")
+    ledger = {name: _inspection(context, name, files) for name, files in new.items()}
+    _refuse_faults(context, ledger)
+    run_id = context.new_run_id("ingest")
+    with begin_run(context.spark, context.store, pipeline=context.project.name, run_id=run_id) as run:
+        loads = [_load(context, run, name, files, ledger[name]) for name, files in new.items()]
+        _write_ledger(context, run, ledger)
+        run.publish(published_at=context.as_of)
+    return StepResult(
+        "ingest",
+        _summary(loads),
+        run_id,
+        facts={"ingest": [asdict(load) for load in loads]},
+        versions=run.versions,
+    )
+
+
+# --- which files ----------------------------------------------------------------------------------------
+
+
+def _not_loaded(context: Context, name: str, table: LandedTable) -> list[LandedFile]:
+    """Return the landed files of days that ended before ``as_of`` and are not in the ledger."""
+    landed = landed_files(context.project.settings.landing, table.landing)
+    complete = [file for file in landed if file.day + timedelta(days=1) <= context.as_of.date()]
+    loaded = _loaded(context, name)
+    for file in complete:
+        if file.name in loaded and loaded[file.name] != file.bytes:
+            raise InputError(
+                f"{file.name!r} has {file.bytes} bytes and had {loaded[file.name]} when it was loaded",
+                "a landed file that never changes",
+                "put the loaded file back; land corrections as rows of a later day",
+            )
+    return [file for file in complete if file.name not in loaded]
+
+
+def _loaded(context: Context, name: str) -> dict[str, int]:
+    """Return the loaded files of a table and their size."""
+    if context.names.files not in published(context.store):
+        return {}
+    ledger = read(context.spark, context.store, context.names.files)
+    rows = ledger.where(F.col("table") == name).select("name", "bytes").collect()
+    return {row["name"]: row["bytes"] for row in rows}
+
+
+def _inspection(context: Context, name: str, files: Sequence[LandedFile]) -> list[dict[str, Any]]:
+    """Read every file through, in tasks; return a row a file."""
+    columns = list(context.project.tables[name].columns)
+    listed = _listed(context, files)
+    looks = listed.mapInArrow(partial(inspected, columns=columns), INSPECTED)  # parsing files needs Arrow
+    return sorted((row.asDict() for row in looks.collect()), key=lambda row: str(row["name"]))
+
+
+def _refuse_faults(context: Context, ledger: dict[str, list[dict[str, Any]]]) -> None:
+    """Refuse the load when a file cannot be taken; all such files are named."""
+    faults = [f"{row['name']} {row['fault']}" for rows in ledger.values() for row in rows if row["fault"]]
+    for name, rows in ledger.items():
+        fewest = context.project.gates.get(name, QualityGate()).min_rows
+        faults += [
+            f"{row['name']} has {row['rows']} rows, fewer than gates.{name}.min_rows = {fewest}"
+            for row in rows
+            if not row["fault"] and row["rows"] < fewest
+        ]
+    if faults:
+        raise InputError(
+            f"{len(faults)} landed file(s) cannot be taken:\n    " + "\n    ".join(faults),
+            "whole UTF-8 CSV files with the declared header and rows",
+            "land them again, then rerun; nothing was written",
+        )
+
+
+def _listed(context: Context, files: Sequence[LandedFile]) -> DataFrame:
+    rows = [(file.name, file.day, file.uri) for file in files]
+    tasks = max(1, min(context.project.settings.spark.shuffle_partitions, -(-len(files) // _FILES_A_TASK) * 2))
+    return context.spark.createDataFrame(rows, "name string, day date, uri string").repartitionByRange(tasks, "day")
+
+
+# --- one table ------------------------------------------------------------------------------------------
+
+
+def _load(
+    context: Context, run: Run, name: str, files: Sequence[LandedFile], ledger: Sequence[dict[str, Any]]
+) -> Loaded:
+    """Write bronze, silver and quarantine of the files' days, and count what went where."""
+    context.progress.step(f"{name}: {len(files)} files")
+    table = context.project.tables[name]
+    days = _days(files)
+    _write_bronze(context, run, name, files, days)
+    judged = _judged(context, run.read(context.names.bronze(name)).where(days), name)
+    _create_judged(context, run, name, table)
+    silver = rules.only_good(judged).select(*table.silver_types, *_names(_IDENTITY), rules.WARNINGS, "_month")
+    bad = rules.only_bad(judged).select(*_received(table), typing.REASONS, "_month")
+    run.write(silver, context.names.silver(name), replace=days)
+    run.write(bad, context.names.quarantine(name), replace=days)
+    loaded = _counted(context, run, name, days, files=len(files))
+    _check_counts(loaded, rows_in=sum(row["rows"] for row in ledger))
+    _check_gate(context, loaded)
+    return loaded
+
+
+def _write_bronze(context: Context, run: Run, name: str, files: Sequence[LandedFile], days: str) -> None:
+    columns = list(context.project.tables[name].columns)
+    fields = [*(T.StructField(column, T.StringType()) for column in columns), *_IDENTITY, _MALFORMED]
+    rows = _listed(context, files).mapInArrow(  # parsing files needs Arrow
+        partial(received, columns=columns), T.StructType(fields)
+    )
+    bronze = T.StructType([*fields, _MONTH, T.StructField("_run_id", T.StringType())])
+    table = context.project.tables[name]
+    run.create(
+        context.names.bronze(name), bronze, partition_by=("_month",), description=f"As received. {table.description}"
+    )
+    loaded = rows.withColumns({"_month": F.date_format("_day", "yyyy-MM"), "_run_id": F.lit(run.run_id)})
+    run.write(loaded, context.names.bronze(name), replace=days)
+
+
+def _judged(context: Context, bronze: DataFrame, name: str) -> DataFrame:
+    """Return bronze rows with typed and derived columns, the received texts, reasons and warnings."""
+    table = context.project.tables[name]
+    received_texts = [F.col(column).alias(f"_received_{column}") for column in table.columns]
+    typed = typing.to_typed(bronze.select("*", *received_texts), table=table)
+    if table.transform is not None:
+        typed = typed.transform(pipeline_function(context.project.folder, table.transform))
+    prepared = typing.with_prepared(typed, table=table)
+    return rules.with_judgement(prepared, rules=context.project.rules.get(name, ()), unique=table.unique)
+
+
+def _create_judged(context: Context, run: Run, name: str, table: LandedTable) -> None:
+    silver = T.StructType([*typing.silver_schema(table).fields, *_IDENTITY, _WARNINGS, _MONTH])
+    texts = [T.StructField(column, T.StringType()) for column in table.columns]
+    bad = T.StructType([*texts, *_IDENTITY, _MALFORMED, _REASONS, _MONTH])
+    run.create(context.names.silver(name), silver, partition_by=("_month",), description=table.description)
+    run.create(
+        context.names.quarantine(name),
+        bad,
+        partition_by=("_month",),
+        description=f"Rows of {name} that are not good, as received, with every reason.",
+    )
+
+
+def _received(table: LandedTable) -> list[Any]:
+    """Return the columns of a quarantined row: its texts as they came, and where it stood."""
+    texts = [F.col(f"_received_{column}").alias(column) for column in table.columns]
+    return [*texts, *_names(_IDENTITY), "_malformed"]
+
+
+def _counted(context: Context, run: Run, name: str, days: str, *, files: int) -> Loaded:
+    silver = run.read(context.names.silver(name)).where(days)
+    bad = run.read(context.names.quarantine(name)).where(days)
+    passed, quarantined = silver.count(), bad.count()
+    return Loaded(
+        name,
+        files,
+        passed + quarantined,
+        passed,
+        quarantined,
+        _tally(bad, typing.REASONS) if quarantined else {},
+        _tally(silver, rules.WARNINGS),
+    )
+
+
+def _tally(rows: DataFrame, column: str) -> dict[str, int]:
+    reason = rules.reason_group(F.explode(column)).alias("reason") if column == typing.REASONS else None
+    exploded = rows.select(reason if reason is not None else F.explode(column).alias("reason"))
+    counts = exploded.groupBy("reason").count().orderBy(F.desc("count"), "reason").collect()
+    return {row["reason"]: row["count"] for row in counts}
+
+
+def _check_counts(loaded: Loaded, *, rows_in: int) -> None:
+    if loaded.rows_in != rows_in:
+        raise PublishError(
+            f"{loaded.table}: the files hold {rows_in} rows, silver and quarantine together {loaded.rows_in}",
+            "every received row in exactly one of them",
+            "check the table's transform: it must keep one row for each row; nothing was published",
+        )
+
+
+def _check_gate(context: Context, loaded: Loaded) -> None:
+    gate = context.project.gates.get(loaded.table, QualityGate())
+    share = loaded.quarantined / max(loaded.rows_in, 1)
+    strict = {rule.name for rule in context.project.rules.get(loaded.table, ()) if rule.on_fail == "fail"}
+    broken = sorted(strict & loaded.reasons.keys())
+    if share > gate.max_quarantined or broken:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in loaded.reasons.items())
+        raise QualityGateError(
+            f"{loaded.table}: {loaded.quarantined} of {loaded.rows_in} rows are bad ({reasons})",
+            f"rules {broken} to hold for every row" if broken else f"at most {gate.max_quarantined:.1%} bad rows",
+            f"mend the files, or the rules, or gates.{loaded.table} in quality.yaml; nothing was published",
+        )
+
+
+def _write_ledger(context: Context, run: Run, ledger: dict[str, list[dict[str, Any]]]) -> None:
+    schema = T.StructType.fromDDL(_LEDGER)
+    rows = [
+        (name, row["name"], row["day"], row["bytes"], row["sha256"], row["rows"], run.run_id)
+        for name, looks in ledger.items()
+        for row in looks
+    ]
+    run.create(context.names.files, schema, description="Every landed file that was loaded.")
+    run.append(context.spark.createDataFrame(rows, schema).coalesce(1), context.names.files)
+
+
+def _days(files: Sequence[LandedFile]) -> str:
+    """Return the predicate of the files' days; runs of days are written as ranges."""
+    parts: list[list[Any]] = []
+    for file in files:
+        if parts and file.day - parts[-1][1] == timedelta(days=1):
+            parts[-1][1] = file.day
+        else:
+            parts.append([file.day, file.day])
+    return " OR ".join(f"(_day >= DATE'{first}' AND _day <= DATE'{last}')" for first, last in parts)
+
+
+def _names(fields: Sequence[T.StructField]) -> list[str]:
+    return [field.name for field in fields]
+
+
+def _summary(loads: Sequence[Loaded]) -> str:
+    parts = []
+    for load in loads:
+        text = f"{load.table} {load.rows_in:,} rows of {load.files} file{'s' * (load.files != 1)}"
+        if load.quarantined:
+            reasons = ", ".join(f"{reason} {count}" for reason, count in list(load.reasons.items())[:3])
+            text += f", {load.quarantined:,} quarantined ({reasons})"
+        parts.append(text)
+    return "; ".join(parts)

@@ -1,0 +1,78 @@
+"""Received text becomes typed columns; what cannot is named, never lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
+from pyspark.sql import types as T  # noqa: N812 - the field's name for it
+
+from featurelib.specs import ColumnType, LandedTable
+
+REASONS: Final = "_reasons"
+"""Array of texts: why a row is in quarantine; empty for a good row."""
+
+SPARK_TYPES: Final[dict[str, T.DataType]] = {
+    "string": T.StringType(),
+    "boolean": T.BooleanType(),
+    "int": T.IntegerType(),
+    "long": T.LongType(),
+    "double": T.DoubleType(),
+    "date": T.DateType(),
+    "timestamp_utc": T.TimestampType(),
+}
+
+_SAYS_UTC = r"^\s*\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|\+00:?00)\s*$"
+_SHOWN = 40
+
+
+def to_typed(received: DataFrame, *, table: LandedTable) -> DataFrame:
+    """Return the rows with typed columns, their identity columns and ``_reasons``.
+
+    Grain: one row a received row. The table's null texts become null; a text that is no value of its column's
+    type becomes null and is named in ``_reasons``; a row that could not be split into fields is named too.
+    """
+    texts = {name: _text(name, nulls=table.nulls) for name in table.columns}
+    identity = [name for name in received.columns if name not in table.columns]
+    unreadable = F.when(
+        F.col("_malformed").isNotNull(), F.concat(F.lit("has other than "), F.lit(len(texts)), F.lit(" fields"))
+    )
+    faults = [_fault(name, texts[name], kind) for name, kind in table.columns.items()]
+    return received.select(
+        *[_cast(texts[name], kind).alias(name) for name, kind in table.columns.items()],
+        *identity,
+        F.array_compact(F.array(unreadable, *faults)).alias(REASONS),
+    )
+
+
+def with_prepared(typed: DataFrame, *, table: LandedTable) -> DataFrame:
+    """Add the table's derived columns, one after another, cast to their declared types."""
+    prepared = typed
+    for name, expression in table.derived.items():
+        kind = SPARK_TYPES[table.derived_types[name]]
+        prepared = prepared.withColumn(name, F.expr(expression).cast(kind))
+    return prepared
+
+
+def silver_schema(table: LandedTable) -> T.StructType:
+    """Return the schema of the table's silver rows, without identity columns."""
+    return T.StructType([T.StructField(name, SPARK_TYPES[kind]) for name, kind in table.silver_types.items()])
+
+
+def _text(name: str, *, nulls: Sequence[str]) -> Column:
+    trimmed = F.trim(F.col(name))
+    return F.when(~trimmed.isin(list(nulls)), trimmed) if nulls else trimmed
+
+
+def _cast(text: Column, kind: ColumnType) -> Column:
+    if kind == "timestamp_utc":
+        return F.when(text.rlike(_SAYS_UTC), text.try_cast(SPARK_TYPES[kind]))
+    return text.try_cast(SPARK_TYPES[kind])
+
+
+def _fault(name: str, text: Column, kind: ColumnType) -> Column:
+    says = "no UTC instant (as 2013-01-31T06:00:00Z)" if kind == "timestamp_utc" else f"no {kind}"
+    shown = F.concat(F.lit(f"{name}: '"), F.substring(text, 1, _SHOWN), F.lit(f"' is {says}"))
+    return F.when(text.isNotNull() & _cast(text, kind).isNull(), shown)
