@@ -55,7 +55,7 @@ class Commit:
 
 
 def open_log(path: str, version: int | None = None) -> DeltaTable | None:
-    """Return the table at a path None when no commit is there."""
+    """Return the table at a path, None when no commit is there."""
     try:
         return DeltaTable(path, version=version)
     except TableNotFoundError:

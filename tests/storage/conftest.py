@@ -13,7 +13,7 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
-from featurelib.tables import ALL, Store, begin_run, published
+from featurelib.tables import Store, begin_run, published
 from featurelib.tables.faults import VARIABLE
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def two_tables(spark: SparkSession, store: Store, run_id: str, rows: Rows) -> di
         run.create(DAYS, SCHEMA, partition_by=("day",))
         run.create(TOTALS, SCHEMA)
         run.write(spark.createDataFrame(rows, SCHEMA).coalesce(1), DAYS, replace=f"day in ({days})")
-        total = [(run_id.split("/")[0], sum(n for _, n in rows))]
+        total = [(run_id.split("/", maxsplit=1)[0], sum(n for _, n in rows))]
         run.append(spark.createDataFrame(total, SCHEMA).coalesce(1), TOTALS)
         run.publish()
     return published(store)

@@ -1,0 +1,73 @@
+"""The files below a table: snapshots of them, and their upkeep."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from pyspark.sql.types import DateType, DoubleType, StringType, StructField, StructType
+
+from featurelib.errors import FeaturelibError
+from featurelib.tables import Store, begin_run, compact, published, read, snapshot, vacuum
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+TABLE = "silver.odd"
+SCHEMA = StructType(
+    [StructField("day", DateType()), StructField("name", StringType()), StructField("x", DoubleType())]
+)
+ROWS = [(date(2013, 1, 1), "a b%:é/x", 1.0), (date(2013, 1, 2), None, 2.0), (None, "c", 3.0)]
+
+
+def test_snapshot_compact_and_vacuum(spark: SparkSession, store: Store) -> None:
+    """A snapshot names readable files with typed partitions; upkeep changes files, never the rows."""
+    with begin_run(spark, store, pipeline="pipe", run_id="one") as run:
+        run.create(TABLE, SCHEMA, partition_by=("day", "name"))
+        run.append(spark.createDataFrame(ROWS, SCHEMA), TABLE)
+        run.append(spark.createDataFrame(ROWS, SCHEMA), TABLE)
+        run.publish()
+
+    pinned = snapshot(store, TABLE, 2)
+    assert sorted((str(f.partition["day"]), f.partition["name"]) for f in pinned.files)[::2] == [
+        ("2013-01-01", "a b%:é/x"),
+        ("2013-01-02", None),
+        ("None", "c"),
+    ]
+    assert all(Path(file.path).stat().st_size == file.size_bytes for file in pinned.files)
+    assert {file.minimum["x"] for file in pinned.files} == {1.0, 2.0, 3.0}
+    assert (pinned.num_records, pinned.is_plain, pinned.partition_columns) == (6, True, ("day", "name"))
+    assert StructType.fromJson(json.loads(pinned.schema_json)) == SCHEMA
+    assert pickle.loads(pickle.dumps(pinned)) == pinned == snapshot(store, TABLE, 2)
+    assert snapshot(store, TABLE, 0).files == ()
+    with pytest.raises(FeaturelibError, match="version 9"):
+        snapshot(store, TABLE, 9)
+
+    done = compact(spark, store, TABLE, pipeline="pipe", run_id="two")
+    assert (done.version, done.files_before, done.files_after) == (3, 6, 3)
+    assert published(store) == {TABLE: 3}
+    kept = vacuum(spark, store, TABLE)
+    assert kept.files_before == kept.files_after
+    assert read(spark, store, TABLE).count() == read(spark, store, TABLE, version=2).count() == 6
+    assert compact(spark, store, TABLE, pipeline="pipe", run_id="three").version == 3
+
+
+def test_deletion_vectors_and_column_mapping_are_flagged(spark: SparkSession, store: Store) -> None:
+    """A table whose Parquet files alone do not say what it holds is never taken for a plain one."""
+    path = store.path(TABLE)
+    spark.sql(
+        f"CREATE TABLE delta.`{path}` (k BIGINT) USING delta TBLPROPERTIES "
+        "('delta.enableDeletionVectors' = 'true', 'delta.columnMapping.mode' = 'name')"
+    )
+    spark.range(100).withColumnRenamed("id", "k").coalesce(1).write.format("delta").mode("append").save(path)
+    assert (snapshot(store, TABLE, 1).deletion_vectors, snapshot(store, TABLE, 1).column_mapping) == (
+        False,
+        True,
+    )
+    spark.sql(f"DELETE FROM delta.`{path}` WHERE k = 5")
+    assert snapshot(store, TABLE, 2).deletion_vectors
+    assert not snapshot(store, TABLE, 2).is_plain
