@@ -215,15 +215,15 @@ class _Builder:
         return items
 
     def _check_plain(self, event: Event, path: KeyPath) -> None:
-        where = dotted(path)
         if isinstance(event, yaml.AliasEvent):
-            self._fault(
-                event, where, f"alias *{event.anchor}", "the value itself", "write it out, or use ${key}"
-            )
+            given, expected = f"alias *{event.anchor}", "the value itself"
         elif (anchor := getattr(event, "anchor", None)) is not None:
-            self._fault(event, where, f"anchor &{anchor}", "a value without &", "use ${key} to refer to it")
+            given, expected = f"anchor &{anchor}", "a value without &"
         elif (tag := getattr(event, "tag", None)) is not None:
-            self._fault(event, where, f"tag {tag}", "a value without a tag", "leave it out")
+            given, expected = f"tag {tag}", "a value without a tag"
+        else:
+            return
+        self._fault(event, dotted(path), given, expected, "write the value out, or use ${key}")
 
     def _fault(self, event: Event, path: str, given: str, expected: str, action: str = "") -> None:
         self._problems.append(Problem(self.origin(event.start_mark), path, given, expected, action))

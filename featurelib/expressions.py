@@ -206,6 +206,8 @@ def _check_word(text: str, tokens: Sequence[_Token], index: int) -> None:
         _check_call(text, tokens, index)
     elif following.kind == "text" and token.lower in {"timestamp", "date"}:
         _check_instant(text, token, following)
+    elif following.kind in {"number", "text"} and token.lower in INTERVAL_UNITS:
+        _refuse(text, following, "one unit an interval; add intervals of one unit each")
     elif following.kind == "text" and token.lower in TYPES:
         _refuse(text, token, f"CAST({following.text} AS {token.text})")
 
@@ -327,7 +329,7 @@ def _check_node(text: str, node: exp.Expr) -> None:
         )
     if isinstance(node, exp.Column) and len(node.parts) > 1:
         raise ExpressionError(f"qualified column {_shown(text, node)}", "the column's own name")
-    if isinstance(node, exp.In) and not node.expressions:
+    if isinstance(node, exp.In) and not node.expressions and node.args.get("query") is None:
         raise ExpressionError(f"{_shown(text, node)} is never true", "a list with at least one value")
     if isinstance(node, exp.Interval):
         _check_interval(text, node)

@@ -161,6 +161,7 @@ MISTAKES = [
     ("TIMESTAMP '2013-01-01 06:00:00+02:00'", "YYYY-MM-DD"),
     ("DATE '2013-1-1'", "YYYY-MM-DD"),
     ("a IS DISTINCT FROM b", "not part of the language"),
+    ("ts - INTERVAL 1 DAY 2 HOUR", "'2' at character 21 .*\n.*one unit"),
     ("a!", "NOT, or !="),
     ("int '5'", r"CAST\('5' AS int\)"),
 ]
