@@ -20,7 +20,7 @@ from featurelib.errors import ConfigError, FeaturelibError, nearest
 from featurelib.notebook import page
 from featurelib.notebook.dbutils import NotebookExit, Utilities
 from featurelib.notebook.outputs import Output, Recorder, shown
-from featurelib.notebook.source import Cell, parse_notebook, parse_run, split_statements
+from featurelib.notebook.source import Cell, bound, parse_notebook, parse_run, split_statements
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -184,7 +184,7 @@ class _Run:
             raise ConfigError("a %sql cell without a session", "a SparkSession", "pass spark to run_notebook")
         frame = None
         for statement in split_statements(source):
-            frame = self.spark.sql(statement, args=self.widgets.getAll())
+            frame = self.spark.sql(bound(statement, self.widgets.getAll()))
         if frame is not None:
             self.names["_sqldf"] = frame
             self.display(frame)

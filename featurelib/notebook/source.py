@@ -23,9 +23,9 @@ _TITLE = re.compile(r"# DBTITLE \d+,(.*)")
 _MAGIC = re.compile(r"# MAGIC ?")
 _RUN = re.compile(r"%run\s+(\S+)((?:\s+\$\w+=(?:\"[^\"]*\"|'[^']*'|\S+))*)\s*")
 _RUN_PARAMETER = re.compile(r"\$(\w+)=(?:\"([^\"]*)\"|'([^']*)'|(\S+))")
-_STATEMENT = re.compile(
-    r"(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`[^`]*`|--[^\n]*|/\*.*?\*/|[^;])+", re.DOTALL
-)
+_QUOTED = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`[^`]*`|--[^\n]*|/\*.*?\*/"
+_STATEMENT = re.compile(rf"(?:{_QUOTED}|[^;])+", re.DOTALL)
+_PARAMETER = re.compile(rf"{_QUOTED}|(?<![:\w]):(?P<name>[A-Za-z_]\w*)", re.DOTALL)
 _KINDS: Mapping[str, CellKind] = {
     "md": "markdown",
     "md-sandbox": "markdown",
@@ -94,6 +94,21 @@ def split_statements(source: str) -> list[str]:
     """Return the SQL statements between semicolons, minding quotes and comments."""
     bare = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
     return [text for text in _STATEMENT.findall(source) if bare.sub("", text).strip()]
+
+
+def bound(statement: str, values: Mapping[str, str]) -> str:
+    """Return a statement with each ``:name`` outside quotes and comments replaced by its value as a literal.
+
+    Spark's own binding does not work under Delta 4.4 on Spark 4.2: Delta's parser leaves parameters unbound.
+    """
+
+    def literal(match: re.Match[str]) -> str:
+        if match["name"] not in values:
+            return match[0]
+        text = values[match["name"]].replace("\\", "\\\\").replace("'", "\\'")
+        return f"'{text}'"
+
+    return _PARAMETER.sub(literal, statement)
 
 
 def parse_run(source: str) -> tuple[str, dict[str, str]]:

@@ -7,7 +7,7 @@ import pytest
 
 from featurelib.errors import ConfigError
 from featurelib.notebook import NotebookError, Output, parse_notebook, run_notebook
-from featurelib.notebook.source import parse_run, split_statements
+from featurelib.notebook.source import bound, parse_run, split_statements
 
 EVERY_KIND = """\
 # Databricks notebook source
@@ -120,6 +120,20 @@ def test_unknown_magic_is_refused_with_its_place() -> None:
 def test_statements_are_split_outside_quotes_and_comments(source: str, expected: list[str]) -> None:
     """Semicolons in quotes and comments part nothing; a comment alone is no statement."""
     assert split_statements(source) == expected
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("SELECT :origin", "SELECT 'EWR'"),
+        ("SELECT ':origin' -- :origin", "SELECT ':origin' -- :origin"),
+        ("SELECT 1::string, v:origin, :other", "SELECT 1::string, v:origin, :other"),
+        ("SELECT :wild", r"SELECT 'a\'; DROP TABLE b \\'"),
+    ],
+)
+def test_widgets_are_bound_as_literals(statement: str, expected: str) -> None:
+    """A ``:name`` outside quotes becomes a quoted literal that its value cannot leave; casts and paths stay."""
+    assert bound(statement, {"origin": "EWR", "wild": "a'; DROP TABLE b \\"}) == expected
 
 
 def test_run_cells_take_parameters() -> None:
