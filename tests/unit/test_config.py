@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from featurelib import specs
 from featurelib.config import (
     ConfigErrors,
     Problem,
@@ -22,6 +24,7 @@ from featurelib.config import (
     spec_hash,
 )
 from featurelib.errors import ConfigError
+from featurelib.expression_words import FUNCTIONS
 from featurelib.specs import Entity, Gate, LandedTable, Project
 from tests.unit.shop_project import FILES, write_project
 
@@ -284,3 +287,48 @@ def test_loading_needs_no_engine() -> None:
     )
     assert done.stdout.strip() == "[]"
     assert time.monotonic() - started < 30  # generous: the figure is the benchmark's business
+
+
+def documented() -> str:
+    """The reference of the configuration."""
+    return (CONF.parent / "docs" / "configuration.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        specs.RunSettings,
+        specs.SparkSettings,
+        specs.TrackingSettings,
+        specs.StorageSettings,
+        specs.LandedTable,
+        specs.Entity,
+        specs.Source,
+        specs.FeatureView,
+        specs.Aggregation,
+        specs.Latest,
+        specs.Spine,
+        specs.Label,
+        specs.Split,
+        specs.ModelSpec,
+        specs.EstimatorSpec,
+        specs.Tuning,
+        specs.Gate,
+        specs.QualityRule,
+        specs.QualityGate,
+    ],
+)
+def test_every_key_is_documented(spec: type[specs.Spec]) -> None:
+    """Each key of each file stands in a table of docs/configuration.md."""
+    keys = {info.alias or name for name, info in spec.model_fields.items()}
+    keys = {"entity" if key == "entity_key" else key for key in keys} - {"spark", "tracking", "storage"}
+    lines = [line for line in documented().splitlines() if line.startswith("| `")]
+    told = {key for line in lines for key in re.findall(r"`(\w+)`", line.split("|")[1])}
+    assert keys <= told
+
+
+def test_every_function_and_parameter_is_documented() -> None:
+    """The language and the learners' parameters are listed whole."""
+    words = set(re.findall(r"\w+", documented()))
+    assert FUNCTIONS.keys() <= words
+    assert set().union(*specs.ESTIMATOR_PARAMETERS.values()) <= words
