@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pyspark.sql import functions as F
+
+from featurelib.training import evaluation
+
+sklearn_metrics = pytest.importorskip("sklearn.metrics")
+
+
+@pytest.fixture(scope="module")
+def scored(spark):
+    """600 rows whose scores have many ties and some extremes, in six blocks."""
+    random = np.random.default_rng(3)
+    score = np.round(random.beta(2, 5, 600), 2)
+    score[:6] = [0.0, 1.0, 0.0, 1.0, 0.5, 0.5]
+    label = (random.random(600) < score).astype(int)
+    rows = [
+        (float(s), int(y), "ab"[i % 2] if i % 7 else None, i % 6)
+        for i, (s, y) in enumerate(zip(score, label, strict=True))
+    ]
+    frame = spark.createDataFrame(rows, "_score double, y int, side string, day int").repartition(3)
+    return frame.cache(), score, label
+
+
+def test_metrics_agree_with_scikit_learn(scored):
+    """Ranking, probability and threshold metrics are those of scikit-learn."""
+    frame, score, label = scored
+    tally = evaluation.tallies(frame, label="y")["", ""]
+
+    found = evaluation.evaluation_of(tally, threshold=0.4)
+
+    called = score >= 0.4
+    expected = {
+        "rows": 600,
+        "positives": label.sum(),
+        "roc_auc": sklearn_metrics.roc_auc_score(label, score),
+        "pr_auc": sklearn_metrics.average_precision_score(label, score),
+        "log_loss": sklearn_metrics.log_loss(label, np.clip(score, 1e-15, 1 - 1e-15)),
+        "brier": sklearn_metrics.brier_score_loss(label, score),
+        "threshold": 0.4,
+        "accuracy": sklearn_metrics.accuracy_score(label, called),
+        "precision": sklearn_metrics.precision_score(label, called),
+        "recall": sklearn_metrics.recall_score(label, called),
+        "f1": sklearn_metrics.f1_score(label, called),
+    }
+    for name, value in expected.items():
+        assert value == pytest.approx(getattr(found, name), abs=1e-9), name
+
+
+def test_curves_and_calibration_are_bounded_and_add_up(scored):
+    """Curves run from corner to corner within 200 points; calibration bins hold every row once."""
+    frame, _, _ = scored
+
+    found = evaluation.evaluation_of(evaluation.tallies(frame, label="y")["", ""], threshold=0.4)
+
+    assert [found.roc[0], found.roc[-1]] == [[0.0, 0.0], [1.0, 1.0]]
+    assert found.precision_recall[-1][0] == 1.0
+    assert max(len(found.roc), len(found.precision_recall)) <= 200
+    assert sum(rows for *_, rows in found.calibration) == 600
+    assert 10 <= len(found.calibration) <= 20
+    assert found.calibration == sorted(found.calibration)
+    assert set(found.to_dict()) == {
+        *(
+            "rows",
+            "positives",
+            "roc_auc",
+            "pr_auc",
+            "log_loss",
+            "brier",
+            "threshold",
+            "accuracy",
+            "precision",
+        ),
+        *("recall", "f1", "roc", "precision_recall", "calibration"),
+    }
+
+
+def test_best_threshold_has_the_greatest_f1(scored):
+    """No other score used as threshold gives a greater F1."""
+    frame, score, label = scored
+
+    threshold = evaluation.best_f1_threshold(evaluation.tallies(frame, label="y")["", ""])
+
+    best = max(sklearn_metrics.f1_score(label, score >= t) for t in np.unique(score))
+    assert best == pytest.approx(sklearn_metrics.f1_score(label, score >= threshold - 1e-12))
+
+
+def test_slices_and_blocks_partition_the_rows(scored):
+    """Each slice is measured apart, null as a value of its own; blocks give an interval around the AUC."""
+    frame, _, _ = scored
+
+    found = evaluation.tallies(frame, label="y", slices=["side"], block=F.col("day"))
+
+    sides = {value: tally.rows.sum() for (column, value), tally in found.items() if column == "side"}
+    assert {"a", "b", "null"} == set(sides)
+    assert sum(sides.values()) == 600
+    blocks = [tally for (column, _), tally in found.items() if column == evaluation.BLOCK]
+    low, high = evaluation.roc_auc_interval(blocks, seed=1)
+    whole = found["", ""]
+    assert low < evaluation.roc_auc(whole.rows, whole.positives) < high
+
+
+def test_one_label_alone_has_no_area(spark):
+    """Areas that do not exist are None, not a number."""
+    frame = spark.createDataFrame([(0.2, 0), (0.9, 0)], "_score double, y int")
+
+    found = evaluation.evaluation_of(evaluation.tallies(frame, label="y")["", ""], threshold=0.5)
+
+    assert found.roc_auc is None
+    assert found.pr_auc is None
+    assert found.precision == 0.0
