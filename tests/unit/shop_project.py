@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
@@ -160,6 +161,18 @@ def write_project(folder: Path, changed: Mapping[str, str] | None = None) -> Pat
     for name, text in {**FILES, **(changed or {})}.items():
         (conf / name).write_text(text, encoding="utf-8")
     return conf / "shop"
+
+
+@contextmanager
+def changed_project(folder: Path, changed: Mapping[str, str]) -> Iterator[Path]:
+    """Give a written project's pipeline folder with some files replaced; afterwards it is as before."""
+    for name, text in changed.items():
+        (folder.parent / name).write_text(text, encoding="utf-8")
+    try:
+        yield folder
+    finally:
+        for name in changed:
+            (folder.parent / name).write_text(FILES[name], encoding="utf-8")
 
 
 def mutated(name: str, old: str, new: str) -> dict[str, str]:

@@ -7,10 +7,16 @@ from pathlib import Path
 import pytest
 
 from featurelib.config import ConfigErrors, load_project
-from tests.unit.shop_project import FILES, mutated, write_project
+from tests.unit.shop_project import FILES, changed_project, mutated, write_project
 
 PIPELINE, SOURCES, FEATURES = "shop/pipeline.yaml", "shop/sources.yaml", "shop/features.yaml"
 MODELS, QUALITY, BASE, LOCAL = "shop/models.yaml", "shop/quality.yaml", "base.yaml", "env/local.yaml"
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The valid project, written once; tests change one file of it for a moment."""
+    return write_project(tmp_path_factory.mktemp("shop"))
 
 
 def line_of(name: str, fragment: str) -> int:
@@ -141,11 +147,10 @@ CASES = [
 
 @pytest.mark.parametrize(("file", "old", "new", "key", "fragments"), CASES)
 def test_fault_is_named_with_its_place(
-    tmp_path: Path, file: str, old: str, new: str, key: str, fragments: list[str]
+    shop: Path, file: str, old: str, new: str, key: str, fragments: list[str]
 ) -> None:
     """One wrong line gives a message with a file and line, the key path, and what would be right."""
-    folder = write_project(tmp_path, mutated(file, old, new))
-    with pytest.raises(ConfigErrors) as caught:
+    with changed_project(shop, mutated(file, old, new)) as folder, pytest.raises(ConfigErrors) as caught:
         load_project(folder, environ={})
     problems = [problem for problem in caught.value.problems if problem.path == key]
     assert len(problems) == 1, str(caught.value)
@@ -169,10 +174,9 @@ PLACES = [
 
 
 @pytest.mark.parametrize(("file", "old", "new"), PLACES)
-def test_fault_is_at_the_line_of_its_value(tmp_path: Path, file: str, old: str, new: str) -> None:
+def test_fault_is_at_the_line_of_its_value(shop: Path, file: str, old: str, new: str) -> None:
     """The line named is the one that was changed, in each of the files."""
-    folder = write_project(tmp_path, mutated(file, old, new))
-    with pytest.raises(ConfigErrors) as caught:
+    with changed_project(shop, mutated(file, old, new)) as folder, pytest.raises(ConfigErrors) as caught:
         load_project(folder, environ={})
     assert [problem.origin for problem in caught.value.problems] == [f"conf/{file}:{line_of(file, old)}"]
 
@@ -202,10 +206,9 @@ YAML_ATTACKS = [
 
 
 @pytest.mark.parametrize(("text", "fragments"), YAML_ATTACKS)
-def test_yaml_with_two_readings_is_refused(tmp_path: Path, text: str, fragments: list[str]) -> None:
+def test_yaml_with_two_readings_is_refused(shop: Path, text: str, fragments: list[str]) -> None:
     """Aliases, tags, merge keys, duplicate and non-text keys are refused, whatever YAML would make of them."""
-    folder = write_project(tmp_path, {"env/local.yaml": text})
-    with pytest.raises(ConfigErrors) as caught:
+    with changed_project(shop, {"env/local.yaml": text}) as folder, pytest.raises(ConfigErrors) as caught:
         load_project(folder, environ={})
     for fragment in fragments:
         assert fragment in str(caught.value)
@@ -249,11 +252,13 @@ SECRETS = [
 
 
 @pytest.mark.parametrize(("text", "key"), SECRETS)
-def test_literal_secret_is_refused_and_never_printed(tmp_path: Path, text: str, key: str) -> None:
+def test_literal_secret_is_refused_and_never_printed(shop: Path, text: str, key: str) -> None:
     """A secret written out, or fetched into the tree, is refused without being repeated in the message."""
-    folder = write_project(tmp_path, {"env/local.yaml": text})
     environ = {"TOKEN": "hunter2", "URI": "https://me:hunter2@mlflow.example"}
-    with pytest.raises(ConfigErrors, match="give it by reference") as caught:
+    with (
+        changed_project(shop, {"env/local.yaml": text}) as folder,
+        pytest.raises(ConfigErrors, match="give it by reference") as caught,
+    ):
         load_project(folder, environ=environ)
     assert key in [problem.path for problem in caught.value.problems]
     assert "hunter2" not in str(caught.value)
@@ -330,10 +335,10 @@ OVERRIDES = [
 
 
 @pytest.mark.parametrize(("override", "message"), OVERRIDES)
-def test_wrong_override_is_named(tmp_path: Path, override: str, message: str) -> None:
+def test_wrong_override_is_named(shop: Path, override: str, message: str) -> None:
     """A fault on the command line is placed there, not in a file."""
     with pytest.raises(ConfigErrors, match=message) as caught:
-        load_project(write_project(tmp_path), overrides=[override], environ={})
+        load_project(shop, overrides=[override], environ={})
     assert "hunter2" not in str(caught.value)
 
 
@@ -350,8 +355,8 @@ VARIABLES = [
 
 
 @pytest.mark.parametrize(("environ", "message"), VARIABLES)
-def test_wrong_variable_is_named(tmp_path: Path, environ: dict[str, str], message: str) -> None:
+def test_wrong_variable_is_named(shop: Path, environ: dict[str, str], message: str) -> None:
     """A fault in the environment is placed at its variable."""
     with pytest.raises(ConfigErrors, match=message) as caught:
-        load_project(write_project(tmp_path), environ=environ)
+        load_project(shop, environ=environ)
     assert "hunter2" not in str(caught.value)
