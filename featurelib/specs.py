@@ -351,9 +351,7 @@ class Split(Spec):
 
 # --- what is trained ------------------------------------------------------------------------------------
 
-EstimatorKind = Literal[
-    "logistic_regression", "random_forest", "gradient_boosted_trees", "xgboost"
-]
+EstimatorKind = Literal["logistic_regression", "random_forest", "gradient_boosted_trees", "xgboost"]
 Range = Annotated[tuple[float, float], Field(min_length=2, max_length=2)]
 
 
@@ -373,7 +371,9 @@ class SearchRange(Spec):
     def _one_form(self) -> Self:
         given = [name for name, value in self if value is not None]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of uniform, log_uniform, integer, choice; got {given or 'none'}")
+            raise ValueError(
+                f"give exactly one of uniform, log_uniform, integer, choice; got {given or 'none'}"
+            )
         bounds = self.uniform or self.log_uniform or self.integer
         if bounds is not None and bounds[0] >= bounds[1]:
             raise ValueError(f"low must be less than high, got {list(bounds)}")
@@ -386,9 +386,9 @@ class SearchRange(Spec):
 
 ESTIMATOR_PARAMETERS: dict[EstimatorKind, frozenset[str]] = {
     "logistic_regression": frozenset({"reg_param", "elastic_net", "max_iter"}),
-    "random_forest": frozenset({"trees", "max_depth", "min_rows_per_leaf", "subsample"}),
+    "random_forest": frozenset({"trees", "max_depth", "min_rows_per_leaf", "subsample", "column_sample"}),
     "gradient_boosted_trees": frozenset(
-        {"trees", "max_depth", "learning_rate", "subsample", "min_rows_per_leaf"}
+        {"trees", "max_depth", "learning_rate", "subsample", "min_rows_per_leaf", "column_sample"}
     ),
     "xgboost": frozenset(
         {"trees", "max_depth", "learning_rate", "subsample", "column_sample", "min_child_weight"}

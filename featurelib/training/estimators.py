@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.ml.classification import GBTClassifier, LogisticRegression, RandomForestClassifier
 
-from featurelib.errors import ConfigError, PreconditionError, nearest
+from featurelib.errors import PreconditionError
 from featurelib.specs import EstimatorSpec
 from featurelib.training.preparation import VECTOR, Form
 from featurelib.training.tuning import Parameter
@@ -34,7 +34,7 @@ _PARAMETERS: dict[str, dict[str, str]] = {
         "max_depth": "maxDepth",
         "min_rows_per_leaf": "minInstancesPerNode",
         "subsample": "subsamplingRate",
-        "features_per_split": "featureSubsetStrategy",
+        "column_sample": "featureSubsetStrategy",
     },
     "gradient_boosted_trees": {
         "trees": "maxIter",
@@ -42,7 +42,7 @@ _PARAMETERS: dict[str, dict[str, str]] = {
         "learning_rate": "stepSize",
         "subsample": "subsamplingRate",
         "min_rows_per_leaf": "minInstancesPerNode",
-        "features_per_split": "featureSubsetStrategy",
+        "column_sample": "featureSubsetStrategy",
     },
     "xgboost": {
         "trees": "n_estimators",
@@ -56,7 +56,6 @@ _PARAMETERS: dict[str, dict[str, str]] = {
     },
 }
 _TREE_MEMORY = 512
-_TEXTS = frozenset({"features_per_split"})
 _FRACTIONS = frozenset(
     {
         "reg_param",
@@ -97,22 +96,6 @@ def missing_package(spec: EstimatorSpec) -> str | None:
     return None
 
 
-def checked_parameters(name: str, spec: EstimatorSpec) -> None:
-    """Check the names of fixed, tuned and refit parameters.
-
-    Raises:
-        ConfigError: the estimator has no such parameter.
-    """
-    known = _PARAMETERS[spec.kind]
-    for parameter in [*spec.parameters, *spec.space, *spec.refit]:
-        if parameter not in known:
-            raise ConfigError(
-                f"{name!r} ({spec.kind}) has no parameter {parameter!r}.{nearest(parameter, known)}",
-                f"one of {', '.join(known)}",
-                "correct the name in the model's estimators",
-            )
-
-
 def build_estimator(
     spec: EstimatorSpec, parameters: Mapping[str, Parameter], *, surroundings: Surroundings
 ) -> Estimator[Any]:
@@ -125,7 +108,9 @@ def build_estimator(
         PreconditionError: xgboost is asked for and is not installed.
     """
     known = _PARAMETERS[spec.kind]
-    given: dict[str, Any] = {known[name]: _typed(name, value) for name, value in parameters.items()}
+    given: dict[str, Any] = {
+        known[name]: _typed(spec.kind, name, value) for name, value in parameters.items()
+    }
     columns: dict[str, Any] = {"featuresCol": VECTOR[form_of(spec)], "labelCol": LABEL}
     if spec.kind == "xgboost":
         return _xgboost(spec, given, surroundings=surroundings)
@@ -138,9 +123,9 @@ def build_estimator(
     return learner(**{**columns, **trees, **given})
 
 
-def _typed(name: str, value: Parameter) -> Any:  # noqa: ANN401 - goes into pyspark's untyped parameters
-    if name in _TEXTS:
-        return str(value)
+def _typed(kind: str, name: str, value: Parameter) -> Any:  # noqa: ANN401 - goes into pyspark's untyped parameters
+    if _PARAMETERS[kind][name] == "featureSubsetStrategy":
+        return str(float(value))  # Spark reads a share from text
     return float(value) if name in _FRACTIONS else int(value)
 
 

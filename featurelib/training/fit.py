@@ -149,7 +149,7 @@ def train_model(
         options: row key, slices and callbacks.
 
     Raises:
-        ConfigError: patterns, categorical names or estimator parameters are wrong.
+        ConfigError: patterns or categorical names are wrong.
         FrameError: a column is missing, of a wrong type, or the label is not 0 or 1.
         ModelGateError: a split has not both labels, or every trial failed.
         PreconditionError: no estimator of the model can run here.
@@ -203,7 +203,6 @@ def _usable_estimators(model: ModelSpec) -> tuple[dict[str, EstimatorSpec], dict
     """Return the estimators that can run here, and of each other one why not."""
     skipped = {}
     for name, spec in model.estimators.items():
-        estimators.checked_parameters(name, spec)
         if (package := estimators.missing_package(spec)) is not None:
             skipped[name] = f"the package {package} is not installed"
     usable = {name: spec for name, spec in model.estimators.items() if name not in skipped}
