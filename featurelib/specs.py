@@ -145,7 +145,7 @@ class QualityRule(Spec):
     name: Name
     check: Expression
     on_fail: Literal["quarantine", "warn", "fail"] = "quarantine"
-    nulls: Literal["pass", "fail"] = "pass"
+    nulls: Literal["pass", "fail"] = "fail"
     description: str = ""
 
 
@@ -301,6 +301,7 @@ class Spine(Spec):
             every view must be among them.
         column_types: the type of each of ``columns``.
         where: rows to keep, an expression.
+        report_by: whole number over ``columns`` by which the report shows observed and predicted shares.
     """
 
     table: Name
@@ -309,6 +310,7 @@ class Spine(Spec):
     columns: dict[Name, Expression]
     column_types: dict[Name, ColumnType]
     where: Expression | None = None
+    report_by: Expression | None = None
 
     @model_validator(mode="after")
     def _typed(self) -> Self:

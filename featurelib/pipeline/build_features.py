@@ -23,11 +23,12 @@ _INPUTS = "table string, day date, features_hash string"
 
 @dataclass(frozen=True)
 class Missing:
-    """What is to be built: the spine's days from ``first`` on, and why."""
+    """What is to be built: the spine's days from ``first`` on, why, and whether none of them is there yet."""
 
     first: date
     days: int
     why: str
+    is_new: bool = False
 
 
 def build_features(context: Context) -> StepResult:
@@ -82,7 +83,7 @@ def _missing(context: Context, loaded: Mapping[str, set[date]], definition: str)
     if not spine_days:
         return None
     if _inputs_table(context) not in published(context.store):
-        return Missing(spine_days[0], len(spine_days), "new")
+        return Missing(spine_days[0], len(spine_days), "new", is_new=True)
     built: dict[str, set[date]] = {name: set() for name in loaded}
     hashes = set()
     for row in read(context.spark, context.store, _inputs_table(context)).collect():
@@ -97,7 +98,9 @@ def _missing(context: Context, loaded: Mapping[str, set[date]], definition: str)
     if not touched:
         return None
     is_late = any(day in built[context.project.spine.table] for day in touched)
-    return Missing(touched[0], len(touched), f"data of {min(fresh)} came late" if is_late else "new days")
+    if is_late:
+        return Missing(touched[0], len(touched), f"data of {min(fresh)} came late")
+    return Missing(touched[0], len(touched), "new", is_new=True)
 
 
 def _write_features(context: Context, run: Run, missing: Missing, definition: str) -> int:
@@ -119,8 +122,11 @@ def _write_features(context: Context, run: Run, missing: Missing, definition: st
         partition_by=("_month",),
         description="One row a prediction: what was known at as_of_ts.",
     )
-    run.write(features, context.names.features, replace=days)
-    return run.read(context.names.features).where(days).count()
+    if missing.is_new:
+        run.append(features, context.names.features)
+    else:
+        run.write(features, context.names.features, replace=days)
+    return rows.count()
 
 
 def _moments(spine: DataFrame) -> tuple[datetime, datetime] | None:

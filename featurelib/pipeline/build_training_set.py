@@ -29,7 +29,7 @@ def build_training_set(context: Context) -> StepResult:
     run_id = context.new_run_id("training-set")
     with begin_run(context.spark, context.store, pipeline=project.name, run_id=run_id) as run:
         features = run.read(context.names.features)
-        labels = _labels(context, run.read(context.names.silver(project.spine.table)))
+        labels = mature_labels(context, run.read(context.names.silver(project.spine.table)))
         labelled = features.join(labels, on=list(project.spine.key), how="left")
         split = labelled.withColumn(SPLIT, _part(project.split))
         mature = F.col(project.label.name).isNotNull()
@@ -53,7 +53,7 @@ def build_training_set(context: Context) -> StepResult:
     )
 
 
-def _labels(context: Context, rows: DataFrame) -> DataFrame:
+def mature_labels(context: Context, rows: DataFrame) -> DataFrame:
     """Return key and label of the rows whose label is known before ``as_of``. Grain: one row a spine key."""
     spine, label = context.project.spine, context.project.label
     keys = [F.expr(spine.columns[key]).alias(key) for key in spine.key]

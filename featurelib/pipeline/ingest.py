@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
 from pyspark.sql import types as T  # noqa: N812 - the field's name for it
 
@@ -19,7 +19,7 @@ from featurelib.pipeline.context import Context, StepResult
 from featurelib.pipeline.functions import pipeline_function
 from featurelib.quality import rules, typing
 from featurelib.specs import LandedTable, QualityGate
-from featurelib.tables import Run, begin_run, published, read
+from featurelib.tables import Run, begin_run, published, read, snapshot
 
 _IDENTITY = [
     T.StructField("_file", T.StringType()),
@@ -144,20 +144,20 @@ def _load(
     context.progress.step(f"{name}: {len(files)} files")
     table = context.project.tables[name]
     days = _days(files)
-    _write_bronze(context, run, name, files, days)
+    _append_bronze(context, run, name, files)
     judged = _judged(context, run.read(context.names.bronze(name)).where(days), name)
     _create_judged(context, run, name, table)
     silver = rules.only_good(judged).select(*table.silver_types, *_names(_IDENTITY), rules.WARNINGS, "_month")
     bad = rules.only_bad(judged).select(*_received(table), typing.REASONS, "_month")
-    run.write(silver, context.names.silver(name), replace=days)
-    run.write(bad, context.names.quarantine(name), replace=days)
+    run.append(silver, context.names.silver(name))
+    run.append(bad, context.names.quarantine(name))
     loaded = _counted(context, run, name, days, files=len(files))
     _check_counts(loaded, rows_in=sum(row["rows"] for row in ledger))
     _check_gate(context, loaded)
     return loaded
 
 
-def _write_bronze(context: Context, run: Run, name: str, files: Sequence[LandedFile], days: str) -> None:
+def _append_bronze(context: Context, run: Run, name: str, files: Sequence[LandedFile]) -> None:
     columns = list(context.project.tables[name].columns)
     fields = [*(T.StructField(column, T.StringType()) for column in columns), *_IDENTITY, _MALFORMED]
     rows = _listed(context, files).mapInArrow(  # parsing files needs Arrow
@@ -169,7 +169,7 @@ def _write_bronze(context: Context, run: Run, name: str, files: Sequence[LandedF
         context.names.bronze(name), bronze, partition_by=("_month",), description=f"As received. {table.description}"
     )
     loaded = rows.withColumns({"_month": F.date_format("_day", "yyyy-MM"), "_run_id": F.lit(run.run_id)})
-    run.write(loaded, context.names.bronze(name), replace=days)
+    run.append(loaded, context.names.bronze(name))
 
 
 def _judged(context: Context, bronze: DataFrame, name: str) -> DataFrame:
@@ -203,25 +203,35 @@ def _received(table: LandedTable) -> list[Any]:
 
 
 def _counted(context: Context, run: Run, name: str, days: str, *, files: int) -> Loaded:
+    """Count what the run has added: rows by the log, reasons and warnings by one query each."""
+    passed, quarantined = (
+        _added(context, run, table) for table in (context.names.silver(name), context.names.quarantine(name))
+    )
     silver = run.read(context.names.silver(name)).where(days)
     bad = run.read(context.names.quarantine(name)).where(days)
-    passed, quarantined = silver.count(), bad.count()
+    warned = any(rule.on_fail == "warn" for rule in context.project.rules.get(name, ()))
     return Loaded(
         name,
         files,
         passed + quarantined,
         passed,
         quarantined,
-        _tally(bad, typing.REASONS) if quarantined else {},
-        _tally(silver, rules.WARNINGS),
+        _tally(bad, rules.reason_group(F.explode(typing.REASONS))) if quarantined else {},
+        _tally(silver, F.explode(rules.WARNINGS)) if warned else {},
     )
 
 
-def _tally(rows: DataFrame, column: str) -> dict[str, int]:
-    reason = rules.reason_group(F.explode(column)).alias("reason") if column == typing.REASONS else None
-    exploded = rows.select(reason if reason is not None else F.explode(column).alias("reason"))
-    counts = exploded.groupBy("reason").count().orderBy(F.desc("count"), "reason").collect()
-    return {row["reason"]: row["count"] for row in counts}
+def _added(context: Context, run: Run, table: str) -> int:
+    before, after = (
+        0 if version is None else snapshot(context.store, table, version).num_records or 0
+        for version in (run.base.get(table), run.versions[table])
+    )
+    return after - before
+
+
+def _tally(rows: DataFrame, said: Column) -> dict[str, int]:
+    counts = rows.select(said.alias("said")).groupBy("said").count().orderBy(F.desc("count"), "said").collect()
+    return {row["said"]: row["count"] for row in counts}
 
 
 def _check_counts(loaded: Loaded, *, rows_in: int) -> None:

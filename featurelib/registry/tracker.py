@@ -90,7 +90,8 @@ class Tracker:
                 command that registers it later.
         """
         with _kept_in(outbox):
-            registered = self._found(outbox) or self._registered(outbox)
+            submission = outbox.submission
+            registered = self.submitted(submission.name, submission.outbox_id) or self._registered(outbox)
         shutil.rmtree(outbox.folder)
         return registered
 
@@ -178,6 +179,19 @@ class Tracker:
             pipeline=pipeline,
         )
 
+    def submitted(self, name: str, outbox_id: str) -> RegisteredModel | None:
+        """Return the version that was registered from an outbox of this id, if there is one."""
+        with self._client() as client:
+            for version in client.search_model_versions(f"name='{name}'"):
+                if version.tags.get(_OUTBOX_ID) == outbox_id:
+                    return _described(client, version)
+        return None
+
+    def tag(self, registered: RegisteredModel, name: str, value: str) -> None:
+        """Note something on a version, as the verdict of its gate."""
+        with self._client() as client:
+            client.set_model_version_tag(registered.name, str(registered.version), name, value)
+
     def log_artifact(self, registered: RegisteredModel, path: Path) -> None:
         """Add a file, as a report, to the run that a version came from."""
         with self._client() as client:
@@ -207,14 +221,6 @@ class Tracker:
                 "end the program that holds it, or start the server, then try again",
             ) from error
 
-    def _found(self, outbox: Outbox) -> RegisteredModel | None:
-        """Return the version that was registered from this outbox before, if there is one."""
-        name = outbox.submission.name
-        with self._client() as client:
-            for version in client.search_model_versions(f"name='{name}'"):
-                if version.tags.get(_OUTBOX_ID) == outbox.submission.outbox_id:
-                    return _described(client, version)
-        return None
 
     def _registered(self, outbox: Outbox) -> RegisteredModel:
         submission = outbox.submission

@@ -23,6 +23,7 @@ Floats = npt.NDArray[np.float64]
 
 ALL_ROWS = ""
 BLOCK = "_block"
+SCORE = "_score"
 _LOG_ODDS_STEP = 1e-5
 _EPSILON = 1e-15
 _CURVE_POINTS = 200
@@ -81,7 +82,7 @@ class Tally:
 
 def with_score(predictions: DataFrame) -> DataFrame:
     """Add ``_score``, the probability of label 1; one row a prediction stays one row."""
-    return predictions.withColumn("_score", vector_to_array(F.col("probability"))[1])
+    return predictions.withColumn(SCORE, vector_to_array(F.col("probability"))[1])
 
 
 def tallies(
@@ -105,11 +106,11 @@ def tallies(
     groups += [
         _group(name, F.coalesce(column.cast("string"), F.lit("null"))) for name, column in named.items()
     ]
-    clipped = F.greatest(F.least(F.col("_score"), F.lit(1 - _EPSILON)), F.lit(_EPSILON))
+    clipped = F.greatest(F.least(F.col(SCORE), F.lit(1 - _EPSILON)), F.lit(_EPSILON))
     rows = scored.select(
         F.explode(F.array(*groups)).alias("group"),
         F.round(F.log(clipped / (1 - clipped)) / _LOG_ODDS_STEP).cast("long").alias("step"),
-        F.col("_score").alias("score"),
+        F.col(SCORE).alias("score"),
         F.col(f"`{label}`").cast("double").alias("label"),
         (-F.log(F.when(F.col(f"`{label}`") > 0, clipped).otherwise(1 - clipped))).alias("loss"),
     )

@@ -1,0 +1,264 @@
+"""The one command tree: the console command, the jobs of spark-submit and the script all end here."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from featurelib.errors import ConfigError, FeaturelibError, NoNewData
+from featurelib.timeline import parse_instant
+
+if TYPE_CHECKING:
+    from featurelib.pipeline.context import Context
+    from featurelib.specs import Project
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+app = typer.Typer(
+    name="featurelib",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Point-in-time feature and training pipelines on Spark and Delta.",
+)
+
+Env = Annotated[str, typer.Option("--env", help="Environment: a file conf/env/ENV.yaml.")]
+Folder = Annotated[str, typer.Option("--pipeline", help="The pipeline's folder.")]
+AsOf = Annotated[str, typer.Option("--as-of", help="The moment asked about, UTC: 2013-12-31 or 2013-12-31T06:00:00Z.")]
+Overrides = Annotated[list[str] | None, typer.Option("-c", help="Override a setting, as -c spark.driver_memory=8g.")]
+IdleOk = Annotated[bool, typer.Option("--idle-ok", help="Exit 0 instead of 5 when there was nothing to do.")]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and exit: 0 done, otherwise the code of the error (see :mod:`featurelib.errors`)."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run a command and return its exit code; errors are printed, never raised."""
+    try:
+        app(args=arguments, standalone_mode=False)
+    except FeaturelibError as error:
+        word = "nothing to do" if isinstance(error, NoNewData) else "error"
+        print(f"{word}: {error}", file=sys.stderr)  # noqa: T201 - the command's own output
+        return error.exit_code
+    except typer.Exit as done:
+        return int(done.exit_code)
+    except typer.Abort:
+        return 1
+    except Exception as error:  # noqa: BLE001 - the outermost place: everything becomes an exit code
+        return _unexpected(error)
+    return 0
+
+
+def job(step: str) -> None:
+    """Run a step as a spark-submit job does: the arguments of the command line, then exit."""
+    main([step.replace("_", "-"), *sys.argv[1:]])
+
+
+def _unexpected(error: Exception) -> int:
+    if hasattr(error, "format_message"):  # what click says of a wrong argument
+        print(f"error: {error.format_message()}\n  to do: see featurelib --help", file=sys.stderr)  # noqa: T201
+        return 2
+    traceback.print_exception(error)
+    print(f"error: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+    return 1
+
+
+# --- steps ----------------------------------------------------------------------------------------------
+
+
+def _project(folder: str, env: str, overrides: list[str] | None) -> Project:
+    from featurelib.config import load_project
+
+    place = Path(folder)
+    if not place.is_absolute() and not place.exists():
+        place = PROJECT / folder
+    return load_project(place, env=env, overrides=overrides or ())
+
+
+def _context(project: Project, as_of: str) -> Context:
+    from featurelib.pipeline.context import Context
+    from featurelib.pipeline.progress import Progress
+    from featurelib.session import build_session
+
+    moment = parse_instant(as_of)
+    spark = build_session(project.settings.spark, app_name=f"{project.name}-{project.env}")
+    return Context(project, spark, moment, Progress())
+
+
+def _step(name: str, text: str) -> None:
+    def command(
+        as_of: AsOf,
+        env: Env = "local",
+        pipeline: Folder = "conf/flights",
+        overrides: Overrides = None,
+        idle_ok: IdleOk = False,  # noqa: FBT002 - a flag of the command line
+    ) -> None:
+        from featurelib.pipeline.steps import run_step
+
+        context = _context(_project(pipeline, env, overrides), as_of)
+        result = run_step(context, name)
+        if result.is_idle and not idle_ok:
+            raise NoNewData(f"{name}: {result.summary}")
+
+    app.command(name.replace("_", "-"), help=text)(command)
+
+
+for _name, _text in {
+    "ingest": "Load landed days that are not loaded yet.",
+    "build_features": "Compute features where something is new.",
+    "build_training_set": "Join mature labels to features and split them by time.",
+    "train": "Tune, fit, register and judge the models.",
+    "score": "Predict every day that has no prediction yet.",
+    "monitor": "Measure drift, and quality where labels are known.",
+    "maintain": "Compact and vacuum the tables.",
+}.items():
+    _step(_name, _text)
+
+
+@app.command("pipeline", help="Run every step; each does what is left to do.")
+def pipeline_command(
+    as_of: AsOf,
+    env: Env = "local",
+    pipeline: Folder = "conf/flights",
+    overrides: Overrides = None,
+    idle_ok: IdleOk = False,  # noqa: FBT002 - a flag of the command line
+) -> None:
+    """Run ingest, features, training set, training, scoring and monitoring, and write the report."""
+    from featurelib.pipeline.steps import run_pipeline
+
+    results = run_pipeline(_context(_project(pipeline, env, overrides), as_of))
+    if all(result.is_idle for result in results if result.step != "monitor") and not idle_ok:
+        raise NoNewData("pipeline: every step was done before")
+
+
+@app.command()
+def demo(
+    next_day: Annotated[bool, typer.Option("--next-day", help="Load one more day and rebuild what it touches.")] = False,
+    env: Env = "local",
+    overrides: Overrides = None,
+) -> None:
+    """Take 336,776 real flights from raw daily files to governed predictions."""
+    from featurelib.pipeline.demo import run_demo
+
+    project = _project("conf/flights", env, overrides)
+    run_demo(project, lambda as_of: _context(project, as_of), next_day=next_day)
+
+
+# --- looking --------------------------------------------------------------------------------------------
+
+
+@app.command("config")
+def config_command(
+    env: Env = "local",
+    pipeline: Folder = "conf/flights",
+    overrides: Overrides = None,
+    show: Annotated[bool, typer.Option("--print", help="Print every value and where it came from.")] = False,
+) -> None:
+    """Check the configuration; with --print, show every value and where it came from."""
+    from featurelib.config import explain_config, render_settings
+
+    place = pipeline if Path(pipeline).exists() else str(PROJECT / pipeline)
+    if show:
+        typer.echo(render_settings(explain_config(place, env, overrides or ())))
+    project = _project(pipeline, env, overrides)
+    if not show:
+        features = sum(len(view.feature_names) for view in project.views)
+        typer.echo(f"{project.name} ({env}): {len(project.views)} views, {features} features, all valid")
+
+
+@app.command()
+def doctor(env: Env = "local") -> None:
+    """Check Java, packages, JARs, ports, disk and write access, each with its fix."""
+    from featurelib.doctor import doctor as examine
+
+    raise typer.Exit(examine(PROJECT, env=env))
+
+
+@app.command()
+def tables(
+    env: Env = "local",
+    pipeline: Folder = "conf/flights",
+    overrides: Overrides = None,
+) -> None:
+    """Show every published table: version, rows and a hash of its content without run identities."""
+    from featurelib.pipeline.contents import contents
+
+    project = _project(pipeline, env, overrides)
+    context = _context(project, "1970-01-01")
+    typer.echo(f"{'table':<32}{'version':>8}{'rows':>12}  content")
+    for row in contents(context):
+        typer.echo(f"{row.table:<32}{row.version:>8}{row.rows:>12,}  {row.content}")
+
+
+# --- models ---------------------------------------------------------------------------------------------
+
+
+@app.command()
+def register(
+    from_outbox: Annotated[str, typer.Option("--from-outbox", help="Folder that a failed registration named.")],
+    env: Env = "local",
+    pipeline: Folder = "conf/flights",
+    overrides: Overrides = None,
+) -> None:
+    """Register a trained model that MLflow could not take at the time."""
+    from featurelib.registry.tracker import Tracker, register_from_outbox
+
+    tracker = Tracker(_project(pipeline, env, overrides).settings.tracking)
+    registered = register_from_outbox(Path(from_outbox), tracker=tracker)
+    typer.echo(f"registered {registered.name} version {registered.version}")
+
+
+@app.command("roll-back")
+def roll_back(
+    model: Annotated[str, typer.Option("--model", help="The registered model.")],
+    env: Env = "local",
+    pipeline: Folder = "conf/flights",
+    overrides: Overrides = None,
+) -> None:
+    """Make the previous champion champion again."""
+    from featurelib.registry.tracker import Tracker
+
+    champion = Tracker(_project(pipeline, env, overrides).settings.tracking).roll_back(model)
+    typer.echo(f"champion of {model} is version {champion.version} again")
+
+
+notebooks = typer.Typer(no_args_is_help=True, help="Run Databricks-style notebooks anywhere.")
+app.add_typer(notebooks, name="notebook")
+
+
+@notebooks.command("run")
+def notebook_run(
+    path: str,
+    env: Env = "local",
+    overrides: Overrides = None,
+    parameters: Annotated[list[str] | None, typer.Option("-p", help="A widget's value, as -p day=2013-12-30.")] = None,
+    out: Annotated[str | None, typer.Option("--out", help="Write the executed page here.")] = None,
+) -> None:
+    """Run a notebook in Databricks source form."""
+    from featurelib.notebook import run_notebook
+    from featurelib.session import build_session
+
+    values = dict(_pair(text) for text in parameters or ())
+    spark = build_session(_project("conf/flights", env, overrides).settings.spark, app_name=Path(path).stem)
+    run_notebook(path, spark=spark, parameters=values, html=out)
+    typer.echo(f"ran {shlex.quote(path)}" + (f", page {out}" if out else ""))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"parameter {text!r}", "name=value", "write -p day=2013-12-30")
+    return name, value
+
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What changed since training: inputs, predictions, and how well they came true."""

@@ -1,0 +1,95 @@
+"""The newest predictions are held against the training rows, and against what came true."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
+from pyspark.sql import types as T  # noqa: N812 - the field's name for it
+
+from featurelib.errors import FeaturelibError
+from featurelib.monitoring.drift import bin_shares, reference_edges, stability_index
+from featurelib.pipeline.build_training_set import SPLIT, mature_labels
+from featurelib.pipeline.context import Context, StepResult
+from featurelib.tables import Stamp, append_ops, published, read
+from featurelib.training import evaluation
+
+MONITORING = "ops.monitoring"
+SHIFTED = 0.25
+_WINDOW_DAYS = 7
+_SCHEMA = T.StructType.fromDDL("run_id string, as_of timestamp, kind string, name string, value double, rows long")
+
+
+def monitor(context: Context) -> StepResult:
+    """Measure drift of features and predictions over the last week, and quality where labels are mature.
+
+    Drift is the population stability index against the training rows. Every figure is a row of
+    ``ops.monitoring``.
+    """
+    known = published(context.store)
+    for table, step in ((context.names.training, "build_training_set"), (context.names.predictions, "score")):
+        if table not in known:
+            raise FeaturelibError(f"table {table!r} was never published", "a table to look at", f"run {step} first")
+    run_id = context.new_run_id("monitor")
+    week = F.col("_day") >= F.lit((context.as_of - timedelta(days=_WINDOW_DAYS)).date())
+    features = read(context.spark, context.store, context.names.features).where(week)
+    predictions = read(context.spark, context.store, context.names.predictions).where(week)
+    drift = _drift(context, features)
+    quality = _quality(context, predictions)
+    rows = predictions.count()
+    facts = [("drift", name, value, rows) for name, value in drift.items()]
+    facts += [("quality", name, value, quality.rows) for name, value in _figures(quality).items()] if quality else []
+    append_ops(
+        context.store,
+        MONITORING,
+        [
+            {"run_id": run_id, "as_of": context.as_of, "kind": kind, "name": name, "value": value, "rows": number}
+            for kind, name, value, number in facts
+        ],
+        schema=_SCHEMA,
+        stamp=Stamp(run_id, context.project.name, 0),
+    )
+    shifted = sorted((name for name, value in drift.items() if value > SHIFTED), key=lambda name: -drift[name])
+    return StepResult("monitor", _summary(shifted, len(drift), quality), run_id, facts={"drift": drift, "shifted": shifted})
+
+
+def _drift(context: Context, current: DataFrame) -> dict[str, float]:
+    training = read(context.spark, context.store, context.names.training).where(F.col(SPLIT) == "train")
+    numeric = [
+        name
+        for view in context.project.views
+        for name in view.feature_names
+        if isinstance(training.schema[name].dataType, T.NumericType)
+    ]
+    rows = current.count()
+    if not rows:
+        return {}
+    edges = reference_edges(training, numeric)
+    then, now = bin_shares(training, edges), bin_shares(current, edges)
+    return {name: stability_index(then[name], now[name], rows=rows) for name in numeric}
+
+
+def _quality(context: Context, predictions: DataFrame) -> evaluation.Evaluation | None:
+    """Return how the week's predictions came true, None while no label is known."""
+    project = context.project
+    labels = mature_labels(context, read(context.spark, context.store, context.names.silver(project.spine.table)))
+    label = project.label.name
+    met = predictions.join(labels.where(F.col(label).isNotNull()), on=list(project.spine.key), how="inner")
+    scored = met.select(F.col("probability").alias(evaluation.SCORE), F.col(label).cast("double").alias(label))
+    tally = evaluation.tallies(scored, label=label).get((evaluation.ALL_ROWS, evaluation.ALL_ROWS))
+    return None if tally is None else evaluation.evaluation_of(tally, threshold=0.5)
+
+
+def _figures(quality: evaluation.Evaluation) -> dict[str, Any]:
+    return {"roc_auc": quality.roc_auc, "pr_auc": quality.pr_auc, "log_loss": quality.log_loss, "brier": quality.brier}
+
+
+def _summary(shifted: list[str], features: int, quality: evaluation.Evaluation | None) -> str:
+    text = f"last {_WINDOW_DAYS} days: {len(shifted)} of {features} features shifted"
+    if shifted:
+        text += f" ({', '.join(shifted[:3])}{' ...' if len(shifted) > 3 else ''})"
+    if quality is None or quality.roc_auc is None:
+        return f"{text}; no labels known yet"
+    return f"{text}; ROC AUC {quality.roc_auc:.3f} on {quality.rows:,} rows whose label is known"

@@ -1,0 +1,75 @@
+"""Every step leaves a row in ``ops.runs`` and the file ``_RUN.json``, however it ends."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import types as T  # noqa: N812 - the field's name for it
+
+from featurelib.errors import FeaturelibError
+from featurelib.pipeline.context import Context, StepResult
+from featurelib.tables import Stamp, append_ops
+
+RUNS = "ops.runs"
+_SCHEMA = T.StructType.fromDDL(
+    "run_id string, step string, as_of timestamp, state string, exit_code int, seconds double, summary string, "
+    "facts string, versions string, finished_at timestamp"
+)
+
+
+def recorded(context: Context, step: str, work: Callable[[], StepResult]) -> StepResult:
+    """Run a step and record how it ended; an error is recorded and raised again."""
+    started = time.monotonic()
+    try:
+        result = work()
+    except BaseException as error:
+        code = error.exit_code if isinstance(error, FeaturelibError) else 1
+        _write(context, step, StepResult(step, str(error)), "failed", code, time.monotonic() - started)
+        raise
+    result = replace(result, step=step, seconds=time.monotonic() - started)
+    _write(context, step, result, "idle" if result.is_idle else "done", 0, result.seconds)
+    return result
+
+
+def last_facts(context: Context) -> dict[str, dict[str, Any]]:
+    """Return, by step, the newest run that did something: its facts, summary, seconds, run id and versions."""
+    if RUNS not in context.store.tables():
+        return {}
+    rows = context.spark.read.format("delta").load(context.store.path(RUNS)).where("state = 'done'").collect()
+    newest: dict[str, dict[str, Any]] = {}
+    for row in sorted(rows, key=lambda row: row["finished_at"]):
+        found = row.asDict()
+        newest[row["step"]] = {
+            **found,
+            "facts": json.loads(found["facts"]),
+            "versions": json.loads(found["versions"]),
+        }
+    return newest
+
+
+def _write(context: Context, step: str, result: StepResult, state: str, code: int, seconds: float) -> None:
+    finished = datetime.now(tz=UTC)
+    row = {
+        "run_id": result.run_id or context.new_run_id(step.replace(" ", "-")),
+        "step": step,
+        "as_of": context.as_of,
+        "state": state,
+        "exit_code": code,
+        "seconds": seconds,
+        "summary": result.summary,
+        "facts": json.dumps(result.facts, default=str),
+        "versions": json.dumps(dict(result.versions)),
+        "finished_at": finished,
+    }
+    stamp = Stamp(str(row["run_id"]), context.project.name, 0)
+    append_ops(context.store, RUNS, [row], schema=_SCHEMA, stamp=stamp)
+    plain = {**row, "facts": result.facts, "as_of": context.as_of.isoformat(), "finished_at": finished.isoformat()}
+    root = Path(context.project.settings.root)
+    if root.is_dir():
+        (root / "_RUN.json").write_text(json.dumps(plain, indent=1, default=str), encoding="utf-8")

@@ -1,0 +1,135 @@
+"""A run's page: what its steps did, and the newest figures of the steps that had nothing to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
+
+from featurelib.pipeline.build_training_set import SPLIT
+from featurelib.pipeline.context import Context, StepResult
+from featurelib.pipeline.records import last_facts
+from featurelib.reports.run_report import RunReport, render_run_report
+from featurelib.tables import published, read
+
+
+def write_report(context: Context, results: Sequence[StepResult]) -> Path:
+    """Write the page of a run and return its path; ``latest.html`` beside it is a copy."""
+    found = last_facts(context)
+    known = {step: row["facts"] for step, row in found.items()}
+    training = known.get("train", {}).get("training") or {}
+    run_id = next((result.run_id for result in reversed(results) if result.run_id), "nothing-new")
+    report = RunReport(
+        pipeline=context.project.name,
+        env=context.project.env,
+        as_of=f"{context.as_of:%Y-%m-%d %H:%M} UTC",
+        run_id=run_id,
+        verdict=_verdict(known, results),
+        stages=[
+            {"name": result.step.replace("_", " "), "summary": result.summary, "seconds": result.seconds}
+            for result in results
+        ],
+        ingest=[_ingest(load) for load in known.get("ingest", {}).get("ingest", [])],
+        views=_views(context),
+        null_shares=_null_shares(context),
+        lift=[_lift(step) for step in (training.get("baseline"), *training.get("lift", ())) if step],
+        by_estimator={one["estimator"]: _scores(one) for one in training.get("by_estimator", ())},
+        trials=[_trial(trial) for trial in training.get("trials", ())],
+        metric=_metric(context),
+        positive=context.project.label.name,
+        evaluation=training.get("evaluation"),
+        importance=[(name, share) for name, share in training.get("importance", ())],
+        by_hour=_by_hour(context),
+        gate=_gate(known),
+        model=known.get("train", {}).get("model"),
+        versions_written=published(context.store),
+        tracking=f"./.venv/bin/mlflow ui --backend-store-uri {context.project.settings.tracking.tracking_uri}",
+        reproduce=f"./spark-submit.sh jobs/pipeline.py --env {context.project.env} --as-of {context.as_of:%Y-%m-%d}",
+    )
+    folder = Path(context.project.settings.root) / "reports"
+    folder.mkdir(parents=True, exist_ok=True)
+    page = render_run_report(report)
+    path = folder / f"{run_id}.html"
+    for target in (path, folder / "latest.html"):
+        target.write_text(page, encoding="utf-8")
+    path.with_suffix(".json").write_text(json.dumps(report.to_dict(), default=str), encoding="utf-8")
+    return folder / "latest.html"
+
+
+def _verdict(known: dict[str, Any], results: Sequence[StepResult]) -> str:
+    gate = known.get("train", {}).get("gate")
+    trained = any(result.step == "train" and not result.is_idle for result in results)
+    if trained and gate:
+        return "promoted" if gate["promotes"] else "rejected"
+    return "published"
+
+
+def _gate(known: dict[str, Any]) -> Any:  # noqa: ANN401 - plain values of a record
+    gate = known.get("train", {}).get("gate")
+    return {key: gate[key] for key in ("passed", "mode", "reasons")} if gate else None
+
+
+def _ingest(load: dict[str, Any]) -> Any:  # noqa: ANN401 - plain values of a record
+    return {key: load[key] for key in ("table", "files", "rows_in", "passed", "quarantined", "reasons")}
+
+
+def _lift(step: dict[str, Any]) -> Any:  # noqa: ANN401 - plain values of a record
+    return {key: step[key] for key in ("name", "features", "roc_auc", "pr_auc")}
+
+
+def _scores(one: dict[str, Any]) -> Any:  # noqa: ANN401 - plain values of a record
+    return {"roc_auc": one["roc_auc"], "pr_auc": one["pr_auc"]}
+
+
+def _trial(trial: dict[str, Any]) -> Any:  # noqa: ANN401 - plain values of a record
+    keys = ("number", "estimator", "parameters", "value", "seconds", "state", "reason")
+    return {key: trial[key] for key in keys if key in trial}
+
+
+def _metric(context: Context) -> str:
+    return next(iter(context.project.models.values())).tuning.metric
+
+
+def _views(context: Context) -> list[Any]:
+    return [
+        {
+            "view": view.name,
+            "entity": ", ".join(view.entity_key),
+            "source": view.source,
+            "features": list(view.feature_names),
+            "windows": list(dict.fromkeys(window for *_, window in view.features() if window)),
+        }
+        for view in context.project.views
+    ]
+
+
+def _null_shares(context: Context) -> dict[str, float]:
+    """Return the share of nulls of each feature on the test rows."""
+    if context.names.training not in published(context.store):
+        return {}
+    test = read(context.spark, context.store, context.names.training).where(F.col(SPLIT) == "test")
+    names = [name for view in context.project.views for name in view.feature_names]
+    row = test.select(*[F.avg(F.col(name).isNull().cast("double")).alias(name) for name in names]).collect()[0]
+    return {name: row[name] for name in names if row[name] is not None}
+
+
+def _by_hour(context: Context) -> list[list[float]]:
+    """Return hour of scheduled departure, rows, observed and predicted share, on predicted test rows."""
+    hour = context.project.spine.report_by
+    tables = published(context.store)
+    if hour is None or context.names.training not in tables or context.names.predictions not in tables:
+        return []
+    label = context.project.label.name
+    test = read(context.spark, context.store, context.names.training).where(F.col(SPLIT) == "test")
+    predictions = read(context.spark, context.store, context.names.predictions)
+    both = test.join(predictions.select(*context.project.spine.key, "probability"), on=list(context.project.spine.key))
+    rows = (
+        both.groupBy(F.expr(hour).cast("int").alias("hour"))
+        .agg(F.count("*").alias("rows"), F.avg(label).alias("seen"), F.avg("probability").alias("said"))
+        .orderBy("hour")
+        .collect()
+    )
+    return [[row["hour"], row["rows"], row["seen"], row["said"]] for row in rows]

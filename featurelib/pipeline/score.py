@@ -1,0 +1,110 @@
+"""The champion predicts every day that has features and no prediction yet, exactly once."""
+
+from __future__ import annotations
+
+from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
+from pyspark.sql import types as T  # noqa: N812 - the field's name for it
+
+import featurelib
+from featurelib.config import spec_hash
+from featurelib.errors import FeaturelibError, ModelGateError
+from featurelib.lineage.records import LineageRecord, as_row, code_version, package_versions
+from featurelib.pipeline.context import Context, StepResult
+from featurelib.pipeline.frames import features_hash
+from featurelib.registry.tracker import LoadedModel, Tracker
+from featurelib.scoring.batch import score as predictions_of
+from featurelib.tables import Run, Stamp, append_ops, begin_run, published, snapshot
+
+LINEAGE = "ops.lineage"
+_LINEAGE_SCHEMA = T.StructType.fromDDL("lineage_id string, run_id string, output string, record string")
+
+
+def score(context: Context) -> StepResult:
+    """Write the champion's predictions for every day from ``score_from`` on that has none.
+
+    Grain: one row a (spine key, ``as_of_ts``). Days predicted before stay as they were predicted.
+
+    Raises:
+        ModelGateError: there is no champion, or its features are no longer those of the feature table.
+    """
+    project = context.project
+    if context.names.features not in published(context.store):
+        raise FeaturelibError("no features were built yet", "a feature table", "run build_features first")
+    name = next(iter(project.models))
+    run_id = context.new_run_id("score")
+    with begin_run(context.spark, context.store, pipeline=project.name, run_id=run_id) as run:
+        features = run.read(context.names.features)
+        if project.score_from is not None:
+            features = features.where(F.col("_day") >= F.lit(project.score_from))
+        days = {row["_day"] for row in features.select("_day").distinct().collect()} - _scored_days(context, run)
+        if not days:
+            return StepResult("score", "every day has its predictions")
+        model = Tracker(project.settings.tracking).load(name)
+        _check_definition(context, model)
+        record = _record(context, run, model)
+        scored = predictions_of(
+            features.where(F.col("_day").isin(sorted(days))),
+            model,
+            keys=[*project.spine.key, "_day", "_month"],
+            run_id=run_id,
+            lineage_id=record.lineage_id,
+        )
+        run.create(
+            context.names.predictions, scored.schema, partition_by=("_month",), description="One row a prediction."
+        )
+        version = run.append(scored, context.names.predictions)
+        append_ops(
+            context.store,
+            LINEAGE,
+            [as_row(record, run_id=run_id)],
+            schema=_LINEAGE_SCHEMA,
+            stamp=Stamp(run_id, project.name, run.token),
+        )
+        rows = _rows(context, version) - _rows(context, run.base.get(context.names.predictions))
+        run.publish(published_at=context.as_of)
+    return StepResult(
+        "score",
+        f"{rows:,} predictions of {len(days)} day{'s' * (len(days) != 1)} by {name} version {model.version}, "
+        f"lineage {record.lineage_id[:8]}",
+        run_id,
+        facts={"rows": rows, "days": len(days), "lineage_id": record.lineage_id, "model_version": model.version},
+        versions=run.versions,
+    )
+
+
+def _scored_days(context: Context, run: Run) -> set[object]:
+    if context.names.predictions not in run.base:
+        return set()
+    return {row["_day"] for row in run.read(context.names.predictions).select("_day").distinct().collect()}
+
+
+def _check_definition(context: Context, model: LoadedModel) -> None:
+    """Refuse a model trained on features that mean something else by now."""
+    definition = features_hash(context.project)
+    if model.features_hash != definition:
+        raise ModelGateError(
+            f"model {model.name} version {model.version} was trained on features {model.features_hash[:12]}, "
+            f"the project now defines {definition[:12]}",
+            "one definition of features for training and scoring",
+            "train a model on the new definition, or bring the old definition back",
+        )
+
+
+def _record(context: Context, run: Run, model: LoadedModel) -> LineageRecord:
+    tables = [context.names.features]
+    tables += [context.names.silver(name) for name in context.project.tables]
+    return LineageRecord(
+        output=context.names.predictions,
+        inputs={table: run.base[table] for table in tables},
+        features_hash=model.features_hash,
+        config_hash=spec_hash(context.project),
+        model={"name": model.name, "version": str(model.version), "sha256": model.sha256},
+        code=code_version(featurelib.__version__),
+        packages=package_versions(),
+    )
+
+
+def _rows(context: Context, version: int | None) -> int:
+    if version is None:
+        return 0
+    return snapshot(context.store, context.names.predictions, version).num_records or 0

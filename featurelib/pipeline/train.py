@@ -1,0 +1,146 @@
+"""A training set at one version becomes a registered model, and champion when it passes its gate."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import featurelib
+from featurelib.config import spec_hash
+from featurelib.errors import FeaturelibError
+from featurelib.lineage.records import code_version, package_versions
+from featurelib.pipeline.context import Context, StepResult
+from featurelib.pipeline.frames import features_hash
+from featurelib.registry.gate import Verdict, gate
+from featurelib.registry.outbox import Outbox, Submission, read_outbox, write_outbox
+from featurelib.registry.tracker import RegisteredModel, Tracker
+from featurelib.specs import ModelSpec
+from featurelib.tables import content_hash, published, read
+from featurelib.training.fit import TrainingOptions, train_model
+from featurelib.training.tuning import Trial
+
+_EXAMPLE_ROWS = 5
+_REQUIRED = ("pyspark", "xgboost-cpu", "numpy")
+
+
+def train(context: Context, *, comment: str = "") -> StepResult:
+    """Train every model of the project on the published training set; idle where that was done before.
+
+    A model is identified by what it is made from (its spec and the content of the training set), so a rerun
+    after a crash finds what was registered, or what waits in the outbox, and goes on from there.
+    """
+    if context.names.training not in published(context.store):
+        raise FeaturelibError("no training set was built yet", "a training set", "run build_training_set first")
+    results = [_train_one(context, name, model, comment) for name, model in context.project.models.items()]
+    busy = [result for result in results if not result.is_idle]
+    facts: dict[str, Any] = {key: value for result in busy for key, value in result.facts.items()}
+    summary = "; ".join(result.summary for result in results)
+    return StepResult("train", summary, busy[0].run_id if busy else None, facts=facts)
+
+
+def _train_one(context: Context, name: str, model: ModelSpec, comment: str) -> StepResult:
+    version = published(context.store)[context.names.training]
+    training = read(context.spark, context.store, context.names.training, version=version)
+    rows, content = content_hash(training)
+    made_from = hashlib.sha256(f"{spec_hash(model)} {rows} {content}".encode()).hexdigest()
+    outbox_id = f"{name}-{made_from[:16]}"
+    tracker = Tracker(context.project.settings.tracking)
+    registered = tracker.submitted(name, outbox_id)
+    if registered is not None and registered.tags.get("verdict"):
+        return StepResult(name, f"{name} version {registered.version} is trained on this very training set")
+    result: dict[str, Any] | None = None
+    if registered is None:
+        outbox = _waiting(context, outbox_id) or _trained(
+            context, name, model, outbox_id=outbox_id, version=version, comment=comment
+        )
+        result = outbox.submission.result
+        registered = tracker.register(outbox)
+    verdict = _judged(tracker, name, registered, model)
+    champion = "champion" if verdict.promotes else "challenger, not promoted"
+    auc = registered.metrics["roc_auc"]
+    summary = (
+        f"{name} version {registered.version}: test ROC AUC {auc:.3f} "
+        f"(baseline {registered.metrics['baseline_roc_auc']:.3f}), {champion}"
+    )
+    facts = {
+        "training": result,
+        "gate": verdict.to_dict(),
+        "model": {
+            "name": name,
+            "version": registered.version,
+            "sha256": registered.sha256,
+            "alias": "champion" if verdict.promotes else "challenger",
+        },
+    }
+    return StepResult(name, summary, outbox_id, facts=facts)
+
+
+def _waiting(context: Context, outbox_id: str) -> Outbox | None:
+    """Return what an earlier run trained and could not register."""
+    folder = outbox_root(context) / outbox_id
+    return read_outbox(folder) if folder.exists() else None
+
+
+def outbox_root(context: Context) -> Path:
+    """Return the folder where trained models wait until they are registered."""
+    return Path(context.project.settings.root) / "outbox"
+
+
+def _trained(
+    context: Context, name: str, model: ModelSpec, *, outbox_id: str, version: int, comment: str
+) -> Outbox:
+    project = context.project
+    training = read(context.spark, context.store, context.names.training, version=version)
+    options = TrainingOptions(
+        key=project.spine.key,
+        slices=tuple(column for column in ("origin", "carrier") if column in training.columns),
+        on_trial=lambda trial: context.progress.step(_line(trial, model.tuning.trials)),
+        on_step=lambda step: context.progress.step(f"{name}: {step}"),
+    )
+    result = train_model(training, model, name=name, label=project.label.name, options=options)
+    packages = package_versions()
+    submission = Submission(
+        outbox_id=outbox_id,
+        name=name,
+        feature_types=result.feature_types,
+        result=result.to_dict(),
+        tags={
+            "features_hash": features_hash(project),
+            "config_hash": spec_hash(model),
+            "code_version": json.dumps(code_version(featurelib.__version__)),
+            "delta_versions": json.dumps({context.names.training: version}),
+        },
+        example=tuple(row.asDict() for row in training.select(*result.features).limit(_EXAMPLE_ROWS).collect()),
+        requirements=tuple(f"{package}=={packages[package]}" for package in _REQUIRED if package in packages),
+        comment=comment or f"{project.name} as of {context.as_of:%Y-%m-%d}",
+    )
+    return write_outbox(outbox_root(context), model=result.model, submission=submission)
+
+
+def _judged(tracker: Tracker, name: str, registered: RegisteredModel, model: ModelSpec) -> Verdict:
+    """Hold the version against its gate and the champion, and move the aliases accordingly."""
+    champion = tracker.champion(name) if tracker.has_alias(name, "champion") else None
+    if champion is not None and champion.version == registered.version:
+        champion = None
+    metrics = registered.metrics
+    figures = {
+        "evaluation": metrics,
+        "baseline": {key.removeprefix("baseline_"): metrics[key] for key in metrics if key.startswith("baseline_")},
+    }
+    verdict = gate(figures, champion.metrics if champion else None, model.gate)
+    tracker.set_challenger(name, registered.version)
+    if verdict.promotes:
+        tracker.promote(name)
+    tracker.tag(registered, "verdict", json.dumps(verdict.to_dict()))
+    return verdict
+
+
+def _line(trial: Trial, trials: int) -> str:
+    value = "failed" if trial.value is None else f"{trial.value:.4f}"
+    parameters = ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in trial.parameters.items()
+    )
+    return f"trial {trial.number + 1} of {trials}: {trial.estimator} {value} ({parameters}; {trial.seconds:.0f} s)"

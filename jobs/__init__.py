@@ -1,0 +1,1 @@
+"""Entry points for spark-submit: arguments, one library call, an exit code."""

@@ -1,0 +1,6 @@
+"""Compute features where something is new."""
+
+from featurelib.cli import job
+
+if __name__ == "__main__":
+    job("build_features")

@@ -1,0 +1,6 @@
+"""Join mature labels to features and split them by time."""
+
+from featurelib.cli import job
+
+if __name__ == "__main__":
+    job("build_training_set")

@@ -1,0 +1,6 @@
+"""Load landed days that are not loaded yet."""
+
+from featurelib.cli import job
+
+if __name__ == "__main__":
+    job("ingest")

@@ -1,0 +1,6 @@
+"""Measure drift, and quality where labels are known."""
+
+from featurelib.cli import job
+
+if __name__ == "__main__":
+    job("monitor")

@@ -1,0 +1,6 @@
+"""Run every step; each does what is left to do."""
+
+from featurelib.cli import job
+
+if __name__ == "__main__":
+    job("pipeline")

@@ -1,0 +1,6 @@
+"""Predict every day that has no prediction yet."""
+
+from featurelib.cli import job
+
+if __name__ == "__main__":
+    job("score")
