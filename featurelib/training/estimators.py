@@ -145,6 +145,7 @@ def _xgboost(spec: EstimatorSpec, given: Mapping[str, Any], *, surroundings: Sur
         features_col=VECTOR["tree"],
         label_col=LABEL,
         random_state=surroundings.seed,
+        verbose=False,
         **{**given, "num_workers": workers},
     )
 

@@ -43,7 +43,7 @@ VECTOR: dict[Form, str] = {"tree": "_tree_vector", "linear": "_linear_vector"}
 _MEDIAN_ERROR = 0.01
 _MIN_BINS = 32
 _WORD = 62
-_SAMPLE_VALUES = 20_000
+_SAMPLE_VALUES = 3_000
 _SAMPLE_STEPS = 1_000_000
 ROW_HASH = "_row_hash"
 """A hash of each row's identity: it orders rows and decides which belong to a sample."""

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from featurelib.errors import ConfigError, ModelGateError
@@ -23,6 +24,8 @@ Metric = Literal["roc_auc", "pr_auc", "log_loss"]
 SMALLER_IS_BETTER = frozenset({"log_loss"})
 _CHOSEN = "estimator"
 _MAX_DRAWS = 10_000
+_DRAWN_AGAIN = 50
+_SEED_STEP = 1_000_003
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,7 @@ class _Proposals:
         self._trials = Trials()
         self._lock = threading.Lock()
         self._asked = 0
+        self._points: list[dict[str, Any]] = []
 
     def ask(self) -> Trial | None:
         """Return the next proposal, or None when all trials have been asked for."""
@@ -199,20 +203,14 @@ class _Proposals:
             self._trials.refresh()
 
     def _proposal(self, number: int) -> Trial:
-        from hyperopt import space_eval, tpe
+        from hyperopt import space_eval
 
         (tid,) = self._trials.new_trial_ids(1)
-        seed = self._tuning.seed + number
-        if number < len(self._names):
-            documents = self._drawn_for(number, tid=tid)
-        else:
-            random_first = max(2 * len(self._names), self._tuning.trials // 3)
-            documents = tpe.suggest(
-                [tid], self._domain, self._trials, seed, n_startup_jobs=random_first, verbose=False
-            )
+        documents = self._drawn_for(number, tid=tid) if number < len(self._names) else self._unseen(tid)
         self._trials.insert_trial_docs(documents)
         self._trials.refresh()
-        point = {label: values[0] for label, values in documents[0]["misc"]["vals"].items() if values}
+        point = _point(documents)
+        self._points.append(point)
         chosen = space_eval(self._space, point)
         spec = self._estimators[chosen["name"]]
         return Trial(
@@ -226,16 +224,34 @@ class _Proposals:
             metric=self._tuning.metric,
         )
 
+    def _unseen(self, tid: int) -> list[dict[str, Any]]:
+        """Follow what was learnt; a point tried before would teach nothing, so draw at random instead."""
+        from hyperopt import rand, tpe
+
+        random_first = max(2 * len(self._names), self._tuning.trials // 3)
+        learnt = partial(tpe.suggest, n_startup_jobs=random_first, verbose=False)
+        documents: list[dict[str, Any]] = []
+        for again, suggest in enumerate([learnt] * 3 + [rand.suggest] * _DRAWN_AGAIN):
+            seed = self._tuning.seed + tid + _SEED_STEP * again
+            documents = suggest([tid], self._domain, self._trials, seed)
+            if _point(documents) not in self._points:
+                break
+        return documents
+
     def _drawn_for(self, number: int, *, tid: int) -> list[dict[str, Any]]:
         """Draw at random until the wanted estimator comes up: its share is one in a few."""
         from hyperopt import rand
 
         for draw in range(_MAX_DRAWS):
-            seed = self._tuning.seed + number + 1_000_003 * draw
+            seed = self._tuning.seed + number + _SEED_STEP * draw
             documents: list[dict[str, Any]] = rand.suggest([tid], self._domain, self._trials, seed)
             if documents[0]["misc"]["vals"][_CHOSEN] == [number]:
                 return documents
         raise AssertionError(self._names[number])  # pragma: no cover - one in (1 - 1/n) ** 10000
+
+
+def _point(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    return {label: values[0] for label, values in documents[0]["misc"]["vals"].items() if values}
 
 
 def _plain(value: Any) -> Parameter:  # noqa: ANN401 - hyperopt gives numpy scalars and Python values

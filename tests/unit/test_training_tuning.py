@@ -126,3 +126,13 @@ def test_works_beside_each_other_keep_their_order_and_raise_their_error():
 
     with pytest.raises(ValueError, match="broken"):
         run_beside([fail, lambda: 1], spark=None, at_once=2)
+
+
+def test_a_point_is_not_tried_twice_while_others_are_left():
+    """A small space is walked through instead of measuring one point again and again."""
+    small = {"forest": EstimatorSpec(kind="random_forest", space={"trees": SearchRange(integer=(1, 8))})}
+    tuner = HyperoptTuner(Tuning(trials=6, parallelism=1))
+
+    trials = tuner.search(small, _distance, on_trial=lambda _: None)
+
+    assert len({trial.parameters["trees"] for trial in trials}) == 6
