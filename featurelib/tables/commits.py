@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 
 class Commits:
-    """The commits of one run so far, and the newest version of each table before them."""
+    """The commits of one run so far, and the newest version of each table before them.
+
+    A table that was not there when the run began must have been made by it, from its version 0 on.
+    """
 
     def __init__(self, store: Store, lease: Lease, stamp: Stamp, *, tables: Iterable[str]) -> None:
         self._store = store
@@ -72,7 +75,6 @@ class Commits:
         with self._store.commit_lock(table):
             self._lease.check()
             before = self.newest(table)
-            self._start.setdefault(table, before)
             fault_point(f"write.{table}.before")
             change(stamp)
             fault_point(f"write.{table}.after")
@@ -94,7 +96,8 @@ class Commits:
         Raises:
             PublishError: someone else wrote to the table, or a commit of this run is gone.
         """
-        commits = log.commits_after(self._store.path(table), self._start.get(table, -1))
+        since = log.commits_after(self._store.path(table), self._start.get(table, -1))
+        commits = [commit for commit in since if commit.is_change]
         odd = [commit for commit in commits if not self._stamp.same_run(commit.stamp)]
         newest = commits[0].version if commits else self.newest(table)
         if not odd and newest == self.versions[table]:

@@ -53,6 +53,11 @@ class Commit:
     stamp: Stamp | None
     restored_to: int | None
 
+    @property
+    def is_change(self) -> bool:
+        """Whether readers could see a difference; VACUUM notes its start and end as commits of no change."""
+        return not self.operation.startswith("VACUUM")
+
 
 def open_log(path: str, version: int | None = None) -> DeltaTable | None:
     """Return the table at a path, None when no commit is there."""

@@ -30,7 +30,7 @@ class Compaction:
 
 @dataclass(frozen=True)
 class Vacuuming:
-    """What VACUUM did: files and bytes below the table's folder, data of all kept versions and log."""
+    """What VACUUM did: data files and bytes below the table's folder, of all kept versions together."""
 
     table: str
     files_before: int
@@ -72,5 +72,8 @@ def vacuum(spark: SparkSession, store: Store, table: str) -> Vacuuming:
 def _weigh(store: Store, table: str) -> tuple[int, int]:
     filesystem, folder = fs.FileSystem.from_uri(store.path(table).replace("s3a://", "s3://", 1))
     infos = filesystem.get_file_info(fs.FileSelector(folder, recursive=True))
-    sizes = [int(info.size) for info in infos if info.type == fs.FileType.File]
+    files = [info for info in infos if info.type == fs.FileType.File]
+    sizes = [
+        int(info.size) for info in files if "/_delta_log/" not in info.path and info.base_name[0] not in "._"
+    ]
     return len(sizes), sum(sizes)

@@ -53,7 +53,8 @@ class Standing:
         for commit in self.commits:
             if commit.version <= self.published or commit.restored_to == self.published:
                 break
-            unpublished.append(commit)
+            if commit.is_change:
+                unpublished.append(commit)
         return tuple(unpublished)
 
 

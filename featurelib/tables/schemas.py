@@ -43,6 +43,8 @@ def fitted(frame: DataFrame, table: str, schema: StructType) -> DataFrame:
             ", ".join(f"{field.name} {field.dataType.simpleString()}" for field in schema),
             "select exactly these columns; to add columns to the table, widen it in the run first",
         )
+    if frame.columns == schema.fieldNames():
+        return frame
     return frame.select(*(F.col(f"`{field.name}`") for field in schema))
 
 

@@ -82,7 +82,6 @@ def test_every_point_of_a_later_run(
         f"write.{DAYS}.before",
         f"write.{DAYS}.after",
         f"restore.{DAYS}.after",
-        f"write.{TOTALS}.before",
         "publish.before",
     ):
         monkeypatch.setenv(VARIABLE, f"raise:{point}")

@@ -50,10 +50,11 @@ def test_snapshot_compact_and_vacuum(spark: SparkSession, store: Store) -> None:
     done = compact(spark, store, TABLE, pipeline="pipe", run_id="two")
     assert (done.version, done.files_before, done.files_after) == (3, 6, 3)
     assert published(store) == {TABLE: 3}
+    spark.sql(f"VACUUM delta.`{store.path(TABLE)}`")  # an operator's, which leaves commits without a stamp
     kept = vacuum(spark, store, TABLE)
-    assert kept.files_before == kept.files_after
+    assert (kept.files_before, kept.files_after) == (9, 9)
     assert read(spark, store, TABLE).count() == read(spark, store, TABLE, version=2).count() == 6
-    assert compact(spark, store, TABLE, pipeline="pipe", run_id="three").version == 3
+    assert compact(spark, store, TABLE, pipeline="pipe", run_id="three").files_after == 3
 
 
 def test_deletion_vectors_and_column_mapping_are_flagged(spark: SparkSession, store: Store) -> None:

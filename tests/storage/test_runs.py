@@ -15,7 +15,7 @@ from pyspark.sql.types import DoubleType, StringType, StructField, StructType
 from featurelib.errors import ConfigError, FeaturelibError, FrameError, LeaseHeld, PublishError
 from featurelib.tables import ALL, Stamp, Store, begin_run, current_version, log, manifests, published, read
 from featurelib.tables.commits import txn_options
-from tests.storage.conftest import DAYS, SCHEMA, TOTALS, Pipeline, content
+from tests.storage.conftest import DAYS, SCHEMA, TOTALS, content
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -46,7 +46,7 @@ def test_a_half_made_folder_is_taken_over(spark: SparkSession, store: Store) -> 
         run.create(DAYS, SCHEMA)
         assert run.write(spark.createDataFrame([("d1", 1)], SCHEMA), DAYS, replace=ALL) == 1
         run.publish()
-    assert read(spark, store, DAYS).collect() == [("d1", 1)]
+    assert content(store, DAYS) == [("d1", 1)]
 
 
 def test_two_writes_of_one_table_in_one_run(spark: SparkSession, store: Store) -> None:
@@ -68,12 +68,17 @@ def test_two_writes_of_one_table_in_one_run(spark: SparkSession, store: Store) -
     assert ".zstd.parquet" in text
 
 
-def test_rerun_of_a_published_run_changes_nothing(store: Store, pipeline: Pipeline) -> None:
+def test_rerun_of_a_published_run_changes_nothing(spark: SparkSession, store: Store) -> None:
     """A run id publishes once: its rerun ends with the same manifest, versions and rows."""
-    rows = [("d1", 1)]
-    versions = pipeline("one", rows)
-    assert pipeline("one", rows) == versions
-    assert content(store, TOTALS) == [("one", 1)]
+    for _ in range(2):
+        with begin_run(spark, store, pipeline="pipe", run_id="one") as run:
+            run.create(TOTALS, SCHEMA)
+            run.append(spark.createDataFrame([("d1", 1)], SCHEMA).coalesce(1), TOTALS)
+            run.publish()
+            assert run.versions == {TOTALS: 1}
+            with pytest.raises(PublishError, match="has published already"):
+                run.publish()
+    assert content(store, TOTALS) == [("d1", 1)]
     newest = manifests.latest(store.path("ops.manifests"))
     assert newest is not None
     assert newest.sequence == 1
@@ -117,7 +122,7 @@ def test_widen_adds_columns_only_when_told(spark: SparkSession, store: Store) ->
         with pytest.raises(FrameError, match=r"day \(string\) is missing"):
             run.widen(TOTALS, StructType(wide.fields[1:]))
         run.publish()
-    assert read(spark, store, TOTALS).collect() == [("d1", 1, None)]
+    assert content(store, TOTALS) == [("d1", 1, None)]
 
 
 def test_a_stale_run_is_fenced(spark: SparkSession, store: Store) -> None:
@@ -150,16 +155,23 @@ def test_a_writer_beside_the_run_stops_the_publish(spark: SparkSession, store: S
     assert published(store) == {}
 
 
-def test_foreign_commits_are_refused(spark: SparkSession, store: Store, pipeline: Pipeline) -> None:
+def test_foreign_commits_are_refused(spark: SparkSession, store: Store) -> None:
     """A change by another program stops the next run until it is undone; readers never see it."""
-    pipeline("one", [("d1", 1)])
+    frame = spark.createDataFrame([("d1", 1)], SCHEMA).coalesce(1)
+    with begin_run(spark, store, pipeline="pipe", run_id="one") as run:
+        run.create(DAYS, SCHEMA)
+        run.append(frame, DAYS)
+        run.publish()
     DeltaTable(store.path(DAYS)).delete()
     assert content(store, DAYS) == [("d1", 1)]
-    with pytest.raises(PublishError, match=r"silver.days.* version 2 \(DELETE\) was not written") as caught:
-        pipeline("two", [("d2", 2)])
+    refused = pytest.raises(PublishError, match=r"silver.days.* version 2 \(DELETE\) was not written")
+    with refused as caught, begin_run(spark, store, pipeline="pipe", run_id="two"):
+        pass
     spark.sql(caught.value.action.split(", which")[0].removeprefix("run "))
-    pipeline("two", [("d2", 2)])
-    assert content(store, DAYS) == [("d1", 1), ("d2", 2)]
+    with begin_run(spark, store, pipeline="pipe", run_id="two") as run:
+        run.append(frame, DAYS)
+        run.publish()
+    assert content(store, DAYS) == [("d1", 1)] * 2
 
 
 def test_a_table_that_no_run_made_is_refused(spark: SparkSession, store: Store) -> None:
@@ -170,25 +182,31 @@ def test_a_table_that_no_run_made_is_refused(spark: SparkSession, store: Store) 
         pass
 
 
-def test_a_lost_folder_is_named(spark: SparkSession, store: Store, pipeline: Pipeline) -> None:
+def test_a_lost_folder_is_named(spark: SparkSession, store: Store) -> None:
     """A published table whose folder vanished stops readers and runs; it is not silently made anew."""
-    pipeline("one", [("d1", 1)])
+    with begin_run(spark, store, pipeline="pipe", run_id="one") as run:
+        run.create(DAYS, SCHEMA)
+        run.publish()
     Path(store.path(DAYS)).rename(Path(store.root, "away"))
     with pytest.raises(FeaturelibError, match="its folder holds no table"):
         read(spark, store, DAYS)
-    with pytest.raises(PublishError, match="bring back"):
-        pipeline("two", [("d2", 2)])
+    refused = pytest.raises(PublishError, match="bring back")
+    with refused, begin_run(spark, store, pipeline="pipe", run_id="two"):
+        pass
 
 
-def test_a_lost_lease_file_does_not_lose_writes(store: Store, pipeline: Pipeline) -> None:
+def test_a_lost_lease_file_does_not_lose_writes(spark: SparkSession, store: Store) -> None:
     """Tokens go on from those found in the tables, else Delta would skip the writes in silence."""
-    pipeline("one", [("d1", 1)])
-    pipeline("two", [("d2", 2)])
     lease = Path(store.root, "leases", "pipe.json")
-    lease.unlink()
-    pipeline("three", [("d3", 3)])
+    frame = spark.createDataFrame([("d1", 1)], SCHEMA).coalesce(1)
+    for run_id in ("one", "two", "three"):
+        lease.unlink(missing_ok=True)
+        with begin_run(spark, store, pipeline="pipe", run_id=run_id) as run:
+            run.create(TOTALS, SCHEMA)
+            run.append(frame, TOTALS)
+            run.publish()
     assert json.loads(lease.read_text())["token"] == 3
-    assert content(store, DAYS) == [("d1", 1), ("d2", 2), ("d3", 3)]
+    assert content(store, TOTALS) == [("d1", 1)] * 3
 
 
 def test_pipelines_share_a_store(spark: SparkSession, store: Store) -> None:
