@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,8 +29,12 @@ app = typer.Typer(
 
 Env = Annotated[str, typer.Option("--env", help="Environment: a file conf/env/ENV.yaml.")]
 Folder = Annotated[str, typer.Option("--pipeline", help="The pipeline's folder.")]
-AsOf = Annotated[str, typer.Option("--as-of", help="The moment asked about, UTC: 2013-12-31 or 2013-12-31T06:00:00Z.")]
-Overrides = Annotated[list[str] | None, typer.Option("-c", help="Override a setting, as -c spark.driver_memory=8g.")]
+AsOf = Annotated[
+    str, typer.Option("--as-of", help="The moment asked about, UTC: 2013-12-31 or 2013-12-31T06:00:00Z.")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Option("-c", help="Override a setting, as -c spark.driver_memory=8g.")
+]
 IdleOk = Annotated[bool, typer.Option("--idle-ok", help="Exit 0 instead of 5 when there was nothing to do.")]
 
 
@@ -99,7 +102,7 @@ def _step(name: str, text: str) -> None:
         env: Env = "local",
         pipeline: Folder = "conf/flights",
         overrides: Overrides = None,
-        idle_ok: IdleOk = False,  # noqa: FBT002 - a flag of the command line
+        idle_ok: IdleOk = False,
     ) -> None:
         from featurelib.pipeline.steps import run_step
 
@@ -129,7 +132,7 @@ def pipeline_command(
     env: Env = "local",
     pipeline: Folder = "conf/flights",
     overrides: Overrides = None,
-    idle_ok: IdleOk = False,  # noqa: FBT002 - a flag of the command line
+    idle_ok: IdleOk = False,
 ) -> None:
     """Run ingest, features, training set, training, scoring and monitoring, and write the report."""
     from featurelib.pipeline.steps import run_pipeline
@@ -141,7 +144,9 @@ def pipeline_command(
 
 @app.command()
 def demo(
-    next_day: Annotated[bool, typer.Option("--next-day", help="Load one more day and rebuild what it touches.")] = False,
+    next_day: Annotated[
+        bool, typer.Option("--next-day", help="Load one more day and rebuild what it touches.")
+    ] = False,
     env: Env = "local",
     overrides: Overrides = None,
 ) -> None:
@@ -203,7 +208,9 @@ def tables(
 
 @app.command()
 def register(
-    from_outbox: Annotated[str, typer.Option("--from-outbox", help="Folder that a failed registration named.")],
+    from_outbox: Annotated[
+        str, typer.Option("--from-outbox", help="Folder that a failed registration named.")
+    ],
     env: Env = "local",
     pipeline: Folder = "conf/flights",
     overrides: Overrides = None,
@@ -239,7 +246,9 @@ def notebook_run(
     path: str,
     env: Env = "local",
     overrides: Overrides = None,
-    parameters: Annotated[list[str] | None, typer.Option("-p", help="A widget's value, as -p day=2013-12-30.")] = None,
+    parameters: Annotated[
+        list[str] | None, typer.Option("-p", help="A widget's value, as -p day=2013-12-30.")
+    ] = None,
     out: Annotated[str | None, typer.Option("--out", help="Write the executed page here.")] = None,
 ) -> None:
     """Run a notebook in Databricks source form."""
@@ -257,7 +266,6 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals:
         raise ConfigError(f"parameter {text!r}", "name=value", "write -p day=2013-12-30")
     return name, value
-
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
 
 
 @pytest.fixture
-def frame(spark: SparkSession):  # noqa: ANN201 - a factory
+def frame(spark: SparkSession):
     """Return a factory of small literal frames, spread over partitions so that row order is nobody's."""
 
     def make(rows: Sequence[tuple[object, ...]], schema: str) -> DataFrame:

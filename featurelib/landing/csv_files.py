@@ -6,7 +6,6 @@ Runs inside Spark's Python workers: it imports pyarrow and the standard library 
 from __future__ import annotations
 
 import codecs
-import gzip
 import hashlib
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -84,7 +83,9 @@ def _batches(uri: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         read_options=csv.ReadOptions(use_threads=False),
         parse_options=csv.ParseOptions(invalid_row_handler=malformed.take, newlines_in_values=True),
         convert_options=csv.ConvertOptions(
-            column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False, include_columns=list(columns)
+            column_types=dict.fromkeys(columns, pa.string()),
+            strings_can_be_null=False,
+            include_columns=list(columns),
         ),
     )
     seen = 0
@@ -106,7 +107,9 @@ def _numbers(seen: int, rows: int, bad: Sequence[int]) -> pa.Array:
     return pa.array(wanted, pa.int64())
 
 
-def _with(batch: pa.RecordBatch, columns: Sequence[str], numbers: pa.Array, texts: pa.Array | None) -> pa.RecordBatch:
+def _with(
+    batch: pa.RecordBatch, columns: Sequence[str], numbers: pa.Array, texts: pa.Array | None
+) -> pa.RecordBatch:
     texts = pa.nulls(batch.num_rows, pa.string()) if texts is None else texts
     arrays = [batch.column(column) for column in columns]
     return pa.record_batch([*arrays, numbers, texts], names=[*columns, "_row", "_malformed"])
@@ -149,14 +152,11 @@ class _Counted:
         return self._hash.hexdigest()
 
     def decoded(self) -> Iterator[bytes]:
-        """Yield the file's content, decompressed; a damaged gzip raises."""
+        """Yield the file's content, decompressed; a damaged or unfinished gzip raises."""
         files, path = fs.FileSystem.from_uri(self._uri)
         with files.open_input_stream(path, compression=None) as stream:
-            if not path.endswith(".gz"):
-                yield from self._chunks(stream)
-                return
-            with gzip.GzipFile(fileobj=_Reader(self, stream)) as unzipped:  # type: ignore[arg-type]
-                yield from iter(lambda: unzipped.read(_READ_BYTES), b"")
+            chunks = self._chunks(stream)
+            yield from _unzipped(chunks) if path.endswith(".gz") else chunks
 
     def take(self, chunk: bytes) -> bytes:
         self._hash.update(chunk)
@@ -168,16 +168,19 @@ class _Counted:
             yield chunk
 
 
-class _Reader:
-    """The part of a file that gzip needs, passing every byte through the count."""
-
-    def __init__(self, counted: _Counted, stream: pa.NativeFile) -> None:
-        self._counted = counted
-        self._stream = stream
-
-    def read(self, size: int = -1) -> bytes:
-        """Read and count."""
-        return self._counted.take(self._stream.read(size))
+def _unzipped(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield what gzip members hold, checking each member's length and checksum."""
+    member = zlib.decompressobj(wbits=31)
+    for chunk in chunks:
+        rest = chunk
+        while rest:
+            if member.eof:
+                member = zlib.decompressobj(wbits=31)
+            yield member.decompress(rest)
+            rest = member.unused_data
+    if not member.eof:
+        message = "the compressed data ends early"
+        raise EOFError(message)
 
 
 def _stream(uri: str) -> pa.NativeFile:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 
 from pyarrow import fs
 
@@ -68,12 +69,14 @@ def _day(name: str, base_name: str) -> date:
         return date.fromisoformat(match[1] if match else "")
     except ValueError:
         raise InputError(
-            f"landed file {name!r}", "a name such as 2013-01-31.csv.gz", "rename it or take it out of the folder"
+            f"landed file {name!r}",
+            "a name such as 2013-01-31.csv.gz",
+            "rename it or take it out of the folder",
         ) from None
 
 
 def _refuse_same_day(landed: Sequence[LandedFile]) -> None:
-    for first, second in zip(landed, landed[1:], strict=False):
+    for first, second in pairwise(landed):
         if first.day == second.day:
             raise InputError(
                 f"{first.name!r} and {second.name!r} both stand for {first.day}",

@@ -63,7 +63,12 @@ def code_version(library_version: str) -> dict[str, str]:
 
 def as_row(record: LineageRecord, *, run_id: str) -> dict[str, Any]:
     """Return the record as a row of ``ops.lineage``."""
-    return {"lineage_id": record.lineage_id, "run_id": run_id, "output": record.output, "record": record.to_json()}
+    return {
+        "lineage_id": record.lineage_id,
+        "run_id": run_id,
+        "output": record.output,
+        "record": record.to_json(),
+    }
 
 
 def _version(package: str) -> str | None:
@@ -75,8 +80,8 @@ def _version(package: str) -> str | None:
 
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
-            ["git", "-C", str(folder), *arguments],  # noqa: S607 - git is looked up on PATH on purpose
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
             capture_output=True,
             text=True,
             timeout=10,

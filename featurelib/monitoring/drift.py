@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
+from pyspark.sql import functions as F
 
 BINS = 10
 _NULL_BIN = -1
@@ -16,9 +16,15 @@ def reference_edges(reference: DataFrame, columns: Sequence[str]) -> dict[str, l
     """Return the inner bin edges of each column: its deciles in the reference, each once."""
     quantiles = [part / BINS for part in range(1, BINS)]
     row = reference.select(
-        *[F.percentile_approx(F.col(column).cast("double"), quantiles, 10_000).alias(column) for column in columns]
+        *[
+            F.percentile_approx(F.col(column).cast("double"), quantiles, 10_000).alias(column)
+            for column in columns
+        ]
     ).collect()[0]
-    return {column: sorted({float(edge) for edge in row[column] or () if not math.isnan(edge)}) for column in columns}
+    return {
+        column: sorted({float(edge) for edge in row[column] or () if not math.isnan(edge)})
+        for column in columns
+    }
 
 
 def bin_shares(rows: DataFrame, edges: Mapping[str, Sequence[float]]) -> dict[str, dict[int, float]]:
@@ -27,7 +33,9 @@ def bin_shares(rows: DataFrame, edges: Mapping[str, Sequence[float]]) -> dict[st
         F.struct(F.lit(column).alias("column"), _bin(F.col(column).cast("double"), inner).alias("bin"))
         for column, inner in edges.items()
     ]
-    counted = rows.select(F.explode(F.array(*values)).alias("value")).groupBy("value.column", "value.bin").count()
+    counted = (
+        rows.select(F.explode(F.array(*values)).alias("value")).groupBy("value.column", "value.bin").count()
+    )
     counts: dict[str, dict[int, int]] = {column: {} for column in edges}
     for row in counted.collect():
         counts[row["column"]][row["bin"]] = row["count"]

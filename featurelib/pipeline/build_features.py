@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
-from pyspark.sql import types as T  # noqa: N812 - the field's name for it
+from pyspark.sql import functions as F
 
 from featurelib.errors import FeaturelibError
 from featurelib.pipeline.context import Context, StepResult
 from featurelib.pipeline.frames import features_hash, source_frames, spine_frame, tie_breakers
+from featurelib.pipeline.schemas import struct
 from featurelib.point_in_time import features_as_of
 from featurelib.point_in_time.buckets import AS_OF
 from featurelib.tables import ALL, Run, begin_run, published, read
 from featurelib.timeline import from_micros
 
-_INPUTS = "table string, day date, features_hash string"
+_INPUTS = struct(table="string", day="date", features_hash="string")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,13 @@ def build_features(context: Context) -> StepResult:
         f"{features} features of {len(context.project.views)} views for {rows:,} rows of {missing.days} "
         f"day{'s' * (missing.days != 1)} ({missing.why}), {keys} shuffles",
         run_id,
-        facts={"features": features, "rows": rows, "days": missing.days, "why": missing.why, "hash": definition},
+        facts={
+            "features": features,
+            "rows": rows,
+            "days": missing.days,
+            "why": missing.why,
+            "hash": definition,
+        },
         versions=run.versions,
     )
 
@@ -137,8 +143,7 @@ def _moments(spine: DataFrame) -> tuple[datetime, datetime] | None:
 
 
 def _write_inputs(context: Context, run: Run, loaded: Mapping[str, set[date]], definition: str) -> None:
-    schema = T.StructType.fromDDL(_INPUTS)
     rows = [(name, day, definition) for name, days in sorted(loaded.items()) for day in sorted(days)]
     table = _inputs_table(context)
-    run.create(table, schema, description="The days of every input that the features were built from.")
-    run.write(context.spark.createDataFrame(rows, schema).coalesce(1), table, replace=ALL)
+    run.create(table, _INPUTS, description="The days of every input that the features were built from.")
+    run.write(context.spark.createDataFrame(rows, _INPUTS).coalesce(1), table, replace=ALL)

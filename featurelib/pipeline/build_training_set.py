@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, time, timedelta
 
 from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
+from pyspark.sql import functions as F
 
 from featurelib.errors import FeaturelibError
 from featurelib.pipeline.context import Context, StepResult
@@ -43,7 +43,9 @@ def build_training_set(context: Context) -> StepResult:
         counts = _counts(run.read(context.names.training), project.label.name)
         immature = features.count() - sum(rows for rows, _ in counts.values())
         run.publish(published_at=context.as_of)
-    parts = ", ".join(f"{part} {rows:,} ({share:.1%} {project.label.name})" for part, (rows, share) in counts.items())
+    parts = ", ".join(
+        f"{part} {rows:,} ({share:.1%} {project.label.name})" for part, (rows, share) in counts.items()
+    )
     return StepResult(
         "training set",
         f"{parts}; {immature:,} rows left out (no mature label, or outside the split)",

@@ -37,7 +37,9 @@ class Context:
     def store(self) -> Store:
         """The tables of the environment."""
         settings = self.project.settings
-        return Store(settings.root, compression=settings.storage.compression, retention=settings.storage.retention)
+        return Store(
+            settings.root, compression=settings.storage.compression, retention=settings.storage.retention
+        )
 
     @cached_property
     def names(self) -> TableNames:

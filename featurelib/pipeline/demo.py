@@ -43,8 +43,8 @@ def run_demo(project: Project, context: Callable[[str], Context], *, next_day: b
     progress.line()
     progress.line(f"done in {seconds(time.monotonic() - started)}")
     progress.line(f"report    {root}/reports/latest.html")
-    progress.line(f"mlflow    ./spark-submit.sh ui      (runs, models, artifacts)")
-    progress.line(f"tables    ./spark-submit.sh tables  (versions, rows, content hashes)")
+    progress.line("mlflow    ./spark-submit.sh ui      (runs, models, artifacts)")
+    progress.line("tables    ./spark-submit.sh tables  (versions, rows, content hashes)")
     if not next_day:
         progress.line("again     ./spark-submit.sh demo --next-day")
 

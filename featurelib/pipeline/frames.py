@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
+from pyspark.sql import functions as F
 
 from featurelib.config import spec_hash
 from featurelib.expressions import check_select
@@ -23,11 +23,13 @@ SilverReader = Callable[[str], DataFrame]
 def source_frames(project: Project, silver: SilverReader) -> dict[str, DataFrame]:
     """Return every source that a view uses. Grain of each: one row an event."""
     used = dict.fromkeys(view.source for view in project.views)
-    return {name: to_events(silver(project.sources[name].table), project, project.sources[name]) for name in used}
+    return {
+        name: to_events(silver(project.sources[name].table), project, project.sources[name]) for name in used
+    }
 
 
 def to_events(rows: DataFrame, project: Project, source: Source) -> DataFrame:
-    """Prepare a source's rows: its transform, its SELECT or columns and where, then ``event_ts``, ``known_ts``."""
+    """Prepare a source's rows: its transform, its SELECT or columns and where, then its two instants."""
     events = rows
     if source.transform is not None:
         events = events.transform(pipeline_function(project.folder, source.transform))
@@ -55,7 +57,7 @@ def tie_breakers(project: Project) -> dict[str, tuple[str, ...]]:
 
 
 def spine_frame(project: Project, rows: DataFrame) -> DataFrame:
-    """Return the spine: its columns, ``as_of_ts`` and the ``_day`` it came with. Grain: one row a prediction."""
+    """Return the spine: its columns, ``as_of_ts`` and its ``_day``. Grain: one row a prediction."""
     spine = project.spine
     kept = rows if spine.where is None else rows.where(spine.where)
     columns = [

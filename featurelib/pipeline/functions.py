@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pyspark import cloudpickle
+
 from featurelib.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,11 +25,11 @@ def pipeline_function(folder: str, reference: str) -> Callable[[DataFrame], Data
     Raises:
         ConfigError: the module or the function does not exist.
     """
-    from pyspark import cloudpickle
-
     module_name, _, function_name = reference.partition(":")
     path = Path(folder) / f"{module_name}.py"
-    unique = f"featurelib_pipeline_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}_{module_name}"
+    unique = (
+        f"featurelib_pipeline_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}_{module_name}"
+    )
     if unique not in sys.modules:
         spec = importlib.util.spec_from_file_location(unique, path)
         if spec is None or spec.loader is None or not path.is_file():
@@ -37,10 +39,12 @@ def pipeline_function(folder: str, reference: str) -> Callable[[DataFrame], Data
         module = importlib.util.module_from_spec(spec)
         sys.modules[unique] = module
         spec.loader.exec_module(module)
-        cloudpickle.register_pickle_by_value(module)
+        cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
     function = getattr(sys.modules[unique], function_name, None)
     if not callable(function):
         raise ConfigError(
-            f"transform {reference!r}", f"a function {function_name!r} in {path}", "define it, or correct the name"
+            f"transform {reference!r}",
+            f"a function {function_name!r} in {path}",
+            "define it, or correct the name",
         )
     return function  # type: ignore[no-any-return]

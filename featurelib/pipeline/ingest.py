@@ -1,4 +1,4 @@
-"""Landed files become bronze (as received), silver (typed and valid) and quarantine, all published at once."""
+"""Landed files become bronze (as received), silver (typed, valid) and quarantine, all published at once."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
-from pyspark.sql import types as T  # noqa: N812 - the field's name for it
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from featurelib.errors import InputError, PublishError, QualityGateError
 from featurelib.landing.csv_files import INSPECTED, inspected, received
 from featurelib.landing.files import LandedFile, landed_files
 from featurelib.pipeline.context import Context, StepResult
 from featurelib.pipeline.functions import pipeline_function
+from featurelib.pipeline.schemas import struct
 from featurelib.quality import rules, typing
 from featurelib.specs import LandedTable, QualityGate
 from featurelib.tables import Run, begin_run, published, read, snapshot
@@ -30,7 +31,9 @@ _MALFORMED = T.StructField("_malformed", T.StringType())
 _MONTH = T.StructField("_month", T.StringType())
 _REASONS = T.StructField(typing.REASONS, T.ArrayType(T.StringType()))
 _WARNINGS = T.StructField(rules.WARNINGS, T.ArrayType(T.StringType()))
-_LEDGER = "table string, name string, day date, bytes long, sha256 string, rows long, _run_id string"
+_LEDGER = struct(
+    table="string", name="string", day="date", bytes="long", sha256="string", rows="long", _run_id="string"
+)
 _FILES_A_TASK = 64
 
 
@@ -130,8 +133,12 @@ def _refuse_faults(context: Context, ledger: dict[str, list[dict[str, Any]]]) ->
 
 def _listed(context: Context, files: Sequence[LandedFile]) -> DataFrame:
     rows = [(file.name, file.day, file.uri) for file in files]
-    tasks = max(1, min(context.project.settings.spark.shuffle_partitions, -(-len(files) // _FILES_A_TASK) * 2))
-    return context.spark.createDataFrame(rows, "name string, day date, uri string").repartitionByRange(tasks, "day")
+    tasks = max(
+        1, min(context.project.settings.spark.shuffle_partitions, -(-len(files) // _FILES_A_TASK) * 2)
+    )
+    return context.spark.createDataFrame(rows, "name string, day date, uri string").repartitionByRange(
+        tasks, "day"
+    )
 
 
 # --- one table ------------------------------------------------------------------------------------------
@@ -166,7 +173,10 @@ def _append_bronze(context: Context, run: Run, name: str, files: Sequence[Landed
     bronze = T.StructType([*fields, _MONTH, T.StructField("_run_id", T.StringType())])
     table = context.project.tables[name]
     run.create(
-        context.names.bronze(name), bronze, partition_by=("_month",), description=f"As received. {table.description}"
+        context.names.bronze(name),
+        bronze,
+        partition_by=("_month",),
+        description=f"As received. {table.description}",
     )
     loaded = rows.withColumns({"_month": F.date_format("_day", "yyyy-MM"), "_run_id": F.lit(run.run_id)})
     run.append(loaded, context.names.bronze(name))
@@ -216,8 +226,8 @@ def _counted(context: Context, run: Run, name: str, days: str, *, files: int) ->
         passed + quarantined,
         passed,
         quarantined,
-        _tally(bad, rules.reason_group(F.explode(typing.REASONS))) if quarantined else {},
-        _tally(silver, F.explode(rules.WARNINGS)) if warned else {},
+        _tally(bad, typing.REASONS) if quarantined else {},
+        _tally(silver, rules.WARNINGS) if warned else {},
     )
 
 
@@ -229,8 +239,9 @@ def _added(context: Context, run: Run, table: str) -> int:
     return after - before
 
 
-def _tally(rows: DataFrame, said: Column) -> dict[str, int]:
-    counts = rows.select(said.alias("said")).groupBy("said").count().orderBy(F.desc("count"), "said").collect()
+def _tally(rows: DataFrame, column: str) -> dict[str, int]:
+    said = rows.select(F.explode(column).alias("text")).groupBy(rules.reason_group(F.col("text")).alias("said"))
+    counts = said.count().orderBy(F.desc("count"), "said").collect()
     return {row["said"]: row["count"] for row in counts}
 
 
@@ -252,20 +263,21 @@ def _check_gate(context: Context, loaded: Loaded) -> None:
         reasons = ", ".join(f"{reason} {count}" for reason, count in loaded.reasons.items())
         raise QualityGateError(
             f"{loaded.table}: {loaded.quarantined} of {loaded.rows_in} rows are bad ({reasons})",
-            f"rules {broken} to hold for every row" if broken else f"at most {gate.max_quarantined:.1%} bad rows",
+            f"rules {broken} to hold for every row"
+            if broken
+            else f"at most {gate.max_quarantined:.1%} bad rows",
             f"mend the files, or the rules, or gates.{loaded.table} in quality.yaml; nothing was published",
         )
 
 
 def _write_ledger(context: Context, run: Run, ledger: dict[str, list[dict[str, Any]]]) -> None:
-    schema = T.StructType.fromDDL(_LEDGER)
     rows = [
         (name, row["name"], row["day"], row["bytes"], row["sha256"], row["rows"], run.run_id)
         for name, looks in ledger.items()
         for row in looks
     ]
-    run.create(context.names.files, schema, description="Every landed file that was loaded.")
-    run.append(context.spark.createDataFrame(rows, schema).coalesce(1), context.names.files)
+    run.create(context.names.files, _LEDGER, description="Every landed file that was loaded.")
+    run.append(context.spark.createDataFrame(rows, _LEDGER).coalesce(1), context.names.files)
 
 
 def _days(files: Sequence[LandedFile]) -> str:

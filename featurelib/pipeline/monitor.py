@@ -6,20 +6,23 @@ from datetime import timedelta
 from typing import Any
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
-from pyspark.sql import types as T  # noqa: N812 - the field's name for it
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from featurelib.errors import FeaturelibError
 from featurelib.monitoring.drift import bin_shares, reference_edges, stability_index
 from featurelib.pipeline.build_training_set import SPLIT, mature_labels
 from featurelib.pipeline.context import Context, StepResult
+from featurelib.pipeline.schemas import struct
 from featurelib.tables import Stamp, append_ops, published, read
 from featurelib.training import evaluation
 
 MONITORING = "ops.monitoring"
 SHIFTED = 0.25
 _WINDOW_DAYS = 7
-_SCHEMA = T.StructType.fromDDL("run_id string, as_of timestamp, kind string, name string, value double, rows long")
+_SCHEMA = struct(
+    run_id="string", as_of="timestamp", kind="string", name="string", value="double", rows="long"
+)
 
 
 def monitor(context: Context) -> StepResult:
@@ -31,7 +34,9 @@ def monitor(context: Context) -> StepResult:
     known = published(context.store)
     for table, step in ((context.names.training, "build_training_set"), (context.names.predictions, "score")):
         if table not in known:
-            raise FeaturelibError(f"table {table!r} was never published", "a table to look at", f"run {step} first")
+            raise FeaturelibError(
+                f"table {table!r} was never published", "a table to look at", f"run {step} first"
+            )
     run_id = context.new_run_id("monitor")
     week = F.col("_day") >= F.lit((context.as_of - timedelta(days=_WINDOW_DAYS)).date())
     features = read(context.spark, context.store, context.names.features).where(week)
@@ -40,19 +45,34 @@ def monitor(context: Context) -> StepResult:
     quality = _quality(context, predictions)
     rows = predictions.count()
     facts = [("drift", name, value, rows) for name, value in drift.items()]
-    facts += [("quality", name, value, quality.rows) for name, value in _figures(quality).items()] if quality else []
+    facts += (
+        [("quality", name, value, quality.rows) for name, value in _figures(quality).items()]
+        if quality
+        else []
+    )
     append_ops(
         context.store,
         MONITORING,
         [
-            {"run_id": run_id, "as_of": context.as_of, "kind": kind, "name": name, "value": value, "rows": number}
+            {
+                "run_id": run_id,
+                "as_of": context.as_of,
+                "kind": kind,
+                "name": name,
+                "value": value,
+                "rows": number,
+            }
             for kind, name, value, number in facts
         ],
         schema=_SCHEMA,
         stamp=Stamp(run_id, context.project.name, 0),
     )
-    shifted = sorted((name for name, value in drift.items() if value > SHIFTED), key=lambda name: -drift[name])
-    return StepResult("monitor", _summary(shifted, len(drift), quality), run_id, facts={"drift": drift, "shifted": shifted})
+    shifted = sorted(
+        (name for name, value in drift.items() if value > SHIFTED), key=lambda name: -drift[name]
+    )
+    return StepResult(
+        "monitor", _summary(shifted, len(drift), quality), run_id, facts={"drift": drift, "shifted": shifted}
+    )
 
 
 def _drift(context: Context, current: DataFrame) -> dict[str, float]:
@@ -74,16 +94,25 @@ def _drift(context: Context, current: DataFrame) -> dict[str, float]:
 def _quality(context: Context, predictions: DataFrame) -> evaluation.Evaluation | None:
     """Return how the week's predictions came true, None while no label is known."""
     project = context.project
-    labels = mature_labels(context, read(context.spark, context.store, context.names.silver(project.spine.table)))
+    labels = mature_labels(
+        context, read(context.spark, context.store, context.names.silver(project.spine.table))
+    )
     label = project.label.name
     met = predictions.join(labels.where(F.col(label).isNotNull()), on=list(project.spine.key), how="inner")
-    scored = met.select(F.col("probability").alias(evaluation.SCORE), F.col(label).cast("double").alias(label))
+    scored = met.select(
+        F.col("probability").alias(evaluation.SCORE), F.col(label).cast("double").alias(label)
+    )
     tally = evaluation.tallies(scored, label=label).get((evaluation.ALL_ROWS, evaluation.ALL_ROWS))
     return None if tally is None else evaluation.evaluation_of(tally, threshold=0.5)
 
 
 def _figures(quality: evaluation.Evaluation) -> dict[str, Any]:
-    return {"roc_auc": quality.roc_auc, "pr_auc": quality.pr_auc, "log_loss": quality.log_loss, "brier": quality.brier}
+    return {
+        "roc_auc": quality.roc_auc,
+        "pr_auc": quality.pr_auc,
+        "log_loss": quality.log_loss,
+        "brier": quality.brier,
+    }
 
 
 def _summary(shifted: list[str], features: int, quality: evaluation.Evaluation | None) -> str:

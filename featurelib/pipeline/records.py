@@ -10,16 +10,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import types as T  # noqa: N812 - the field's name for it
-
 from featurelib.errors import FeaturelibError
 from featurelib.pipeline.context import Context, StepResult
+from featurelib.pipeline.schemas import struct
 from featurelib.tables import Stamp, append_ops
 
 RUNS = "ops.runs"
-_SCHEMA = T.StructType.fromDDL(
-    "run_id string, step string, as_of timestamp, state string, exit_code int, seconds double, summary string, "
-    "facts string, versions string, finished_at timestamp"
+_SCHEMA = struct(
+    run_id="string",
+    step="string",
+    as_of="timestamp",
+    state="string",
+    exit_code="int",
+    seconds="double",
+    summary="string",
+    facts="string",
+    versions="string",
+    finished_at="timestamp",
 )
 
 
@@ -38,7 +45,7 @@ def recorded(context: Context, step: str, work: Callable[[], StepResult]) -> Ste
 
 
 def last_facts(context: Context) -> dict[str, dict[str, Any]]:
-    """Return, by step, the newest run that did something: its facts, summary, seconds, run id and versions."""
+    """Return, by step, the newest run that did something, with what it recorded."""
     if RUNS not in context.store.tables():
         return {}
     rows = context.spark.read.format("delta").load(context.store.path(RUNS)).where("state = 'done'").collect()
@@ -54,7 +61,7 @@ def last_facts(context: Context) -> dict[str, dict[str, Any]]:
 
 
 def _write(context: Context, step: str, result: StepResult, state: str, code: int, seconds: float) -> None:
-    finished = datetime.now(tz=UTC)
+    finished = datetime.fromtimestamp(time.time(), tz=UTC)  # the diary is the one place that asks the clock
     row = {
         "run_id": result.run_id or context.new_run_id(step.replace(" ", "-")),
         "step": step,
@@ -69,7 +76,12 @@ def _write(context: Context, step: str, result: StepResult, state: str, code: in
     }
     stamp = Stamp(str(row["run_id"]), context.project.name, 0)
     append_ops(context.store, RUNS, [row], schema=_SCHEMA, stamp=stamp)
-    plain = {**row, "facts": result.facts, "as_of": context.as_of.isoformat(), "finished_at": finished.isoformat()}
+    plain = {
+        **row,
+        "facts": result.facts,
+        "as_of": context.as_of.isoformat(),
+        "finished_at": finished.isoformat(),
+    }
     root = Path(context.project.settings.root)
     if root.is_dir():
         (root / "_RUN.json").write_text(json.dumps(plain, indent=1, default=str), encoding="utf-8")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
+from pyspark.sql import functions as F
 
 from featurelib.pipeline.build_training_set import SPLIT
 from featurelib.pipeline.context import Context, StepResult
@@ -46,8 +46,8 @@ def write_report(context: Context, results: Sequence[StepResult]) -> Path:
         gate=_gate(known),
         model=known.get("train", {}).get("model"),
         versions_written=published(context.store),
-        tracking=f"./.venv/bin/mlflow ui --backend-store-uri {context.project.settings.tracking.tracking_uri}",
-        reproduce=f"./spark-submit.sh jobs/pipeline.py --env {context.project.env} --as-of {context.as_of:%Y-%m-%d}",
+        tracking=f"./spark-submit.sh ui --env {context.project.env}",
+        reproduce=_again(context),
     )
     folder = Path(context.project.settings.root) / "reports"
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,6 +57,10 @@ def write_report(context: Context, results: Sequence[StepResult]) -> Path:
         target.write_text(page, encoding="utf-8")
     path.with_suffix(".json").write_text(json.dumps(report.to_dict(), default=str), encoding="utf-8")
     return folder / "latest.html"
+
+
+def _again(context: Context) -> str:
+    return f"./spark-submit.sh jobs/pipeline.py --env {context.project.env} --as-of {context.as_of:%Y-%m-%d}"
 
 
 def _verdict(known: dict[str, Any], results: Sequence[StepResult]) -> str:
@@ -112,7 +116,9 @@ def _null_shares(context: Context) -> dict[str, float]:
         return {}
     test = read(context.spark, context.store, context.names.training).where(F.col(SPLIT) == "test")
     names = [name for view in context.project.views for name in view.feature_names]
-    row = test.select(*[F.avg(F.col(name).isNull().cast("double")).alias(name) for name in names]).collect()[0]
+    row = test.select(*[F.avg(F.col(name).isNull().cast("double")).alias(name) for name in names]).collect()[
+        0
+    ]
     return {name: row[name] for name in names if row[name] is not None}
 
 
@@ -125,7 +131,9 @@ def _by_hour(context: Context) -> list[list[float]]:
     label = context.project.label.name
     test = read(context.spark, context.store, context.names.training).where(F.col(SPLIT) == "test")
     predictions = read(context.spark, context.store, context.names.predictions)
-    both = test.join(predictions.select(*context.project.spine.key, "probability"), on=list(context.project.spine.key))
+    both = test.join(
+        predictions.select(*context.project.spine.key, "probability"), on=list(context.project.spine.key)
+    )
     rows = (
         both.groupBy(F.expr(hour).cast("int").alias("hour"))
         .agg(F.count("*").alias("rows"), F.avg(label).alias("seen"), F.avg("probability").alias("said"))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
-from pyspark.sql import types as T  # noqa: N812 - the field's name for it
+from pyspark.sql import functions as F
 
 import featurelib
 from featurelib.config import spec_hash
@@ -11,12 +10,13 @@ from featurelib.errors import FeaturelibError, ModelGateError
 from featurelib.lineage.records import LineageRecord, as_row, code_version, package_versions
 from featurelib.pipeline.context import Context, StepResult
 from featurelib.pipeline.frames import features_hash
+from featurelib.pipeline.schemas import struct
 from featurelib.registry.tracker import LoadedModel, Tracker
 from featurelib.scoring.batch import score as predictions_of
 from featurelib.tables import Run, Stamp, append_ops, begin_run, published, snapshot
 
 LINEAGE = "ops.lineage"
-_LINEAGE_SCHEMA = T.StructType.fromDDL("lineage_id string, run_id string, output string, record string")
+_LINEAGE_SCHEMA = struct(lineage_id="string", run_id="string", output="string", record="string")
 
 
 def score(context: Context) -> StepResult:
@@ -36,7 +36,9 @@ def score(context: Context) -> StepResult:
         features = run.read(context.names.features)
         if project.score_from is not None:
             features = features.where(F.col("_day") >= F.lit(project.score_from))
-        days = {row["_day"] for row in features.select("_day").distinct().collect()} - _scored_days(context, run)
+        days = {row["_day"] for row in features.select("_day").distinct().collect()} - _scored_days(
+            context, run
+        )
         if not days:
             return StepResult("score", "every day has its predictions")
         model = Tracker(project.settings.tracking).load(name)
@@ -50,7 +52,10 @@ def score(context: Context) -> StepResult:
             lineage_id=record.lineage_id,
         )
         run.create(
-            context.names.predictions, scored.schema, partition_by=("_month",), description="One row a prediction."
+            context.names.predictions,
+            scored.schema,
+            partition_by=("_month",),
+            description="One row a prediction.",
         )
         version = run.append(scored, context.names.predictions)
         append_ops(
@@ -67,7 +72,12 @@ def score(context: Context) -> StepResult:
         f"{rows:,} predictions of {len(days)} day{'s' * (len(days) != 1)} by {name} version {model.version}, "
         f"lineage {record.lineage_id[:8]}",
         run_id,
-        facts={"rows": rows, "days": len(days), "lineage_id": record.lineage_id, "model_version": model.version},
+        facts={
+            "rows": rows,
+            "days": len(days),
+            "lineage_id": record.lineage_id,
+            "model_version": model.version,
+        },
         versions=run.versions,
     )
 

@@ -32,7 +32,9 @@ def train(context: Context, *, comment: str = "") -> StepResult:
     after a crash finds what was registered, or what waits in the outbox, and goes on from there.
     """
     if context.names.training not in published(context.store):
-        raise FeaturelibError("no training set was built yet", "a training set", "run build_training_set first")
+        raise FeaturelibError(
+            "no training set was built yet", "a training set", "run build_training_set first"
+        )
     results = [_train_one(context, name, model, comment) for name, model in context.project.models.items()]
     busy = [result for result in results if not result.is_idle]
     facts: dict[str, Any] = {key: value for result in busy for key, value in result.facts.items()}
@@ -112,7 +114,9 @@ def _trained(
             "code_version": json.dumps(code_version(featurelib.__version__)),
             "delta_versions": json.dumps({context.names.training: version}),
         },
-        example=tuple(row.asDict() for row in training.select(*result.features).limit(_EXAMPLE_ROWS).collect()),
+        example=tuple(
+            row.asDict() for row in training.select(*result.features).limit(_EXAMPLE_ROWS).collect()
+        ),
         requirements=tuple(f"{package}=={packages[package]}" for package in _REQUIRED if package in packages),
         comment=comment or f"{project.name} as of {context.as_of:%Y-%m-%d}",
     )
@@ -127,7 +131,9 @@ def _judged(tracker: Tracker, name: str, registered: RegisteredModel, model: Mod
     metrics = registered.metrics
     figures = {
         "evaluation": metrics,
-        "baseline": {key.removeprefix("baseline_"): metrics[key] for key in metrics if key.startswith("baseline_")},
+        "baseline": {
+            key.removeprefix("baseline_"): metrics[key] for key in metrics if key.startswith("baseline_")
+        },
     }
     verdict = gate(figures, champion.metrics if champion else None, model.gate)
     tracker.set_challenger(name, registered.version)
@@ -143,4 +149,5 @@ def _line(trial: Trial, trials: int) -> str:
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in trial.parameters.items()
     )
-    return f"trial {trial.number + 1} of {trials}: {trial.estimator} {value} ({parameters}; {trial.seconds:.0f} s)"
+    said = f"{trial.estimator} {value} ({parameters}; {trial.seconds:.0f} s)"
+    return f"trial {trial.number + 1} of {trials}: {said}"

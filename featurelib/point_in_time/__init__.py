@@ -7,6 +7,7 @@ driver side or the specs.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,7 +19,5 @@ __all__ = ["features_as_of"]
 def __getattr__(name: str) -> object:
     """Fetch ``features_as_of`` at its first use."""
     if name == "features_as_of":
-        from featurelib.point_in_time import engine
-
-        return engine.features_as_of
+        return import_module("featurelib.point_in_time.engine").features_as_of
     raise AttributeError(f"module 'featurelib.point_in_time' has no attribute {name!r}")

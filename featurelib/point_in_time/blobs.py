@@ -88,7 +88,8 @@ def _written(rows: pa.Table) -> bytes:
     options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
     with pa.ipc.new_stream(sink, schema, options=options) as writer:
         writer.write_table(rows.replace_schema_metadata(schema.metadata))
-    return sink.getvalue().to_pybytes()
+    written: bytes = sink.getvalue().to_pybytes()
+    return written
 
 
 def _opened(blob: pa.Buffer) -> pa.Table:

@@ -180,7 +180,9 @@ class _Column:
 
     def features(self, window: int | None, features: Sequence[Feature]) -> dict[str, pa.Array]:
         """Return the features of one window in probe order."""
-        taken = {feature.name: self._newest(feature) for feature in features if feature.op in {"last", "latest"}}
+        taken = {
+            feature.name: self._newest(feature) for feature in features if feature.op in {"last", "latest"}
+        }
         reduced = [feature for feature in features if feature.op not in {"last", "latest"}]
         if not reduced:
             return taken
@@ -202,7 +204,9 @@ class _Column:
         values = self._physical()
         if feature.op == "sum":
             whole = values.dtype.kind != "f"
-            result: Array = kernels.integer_sum(runs, values) if whole else runs.float_sum(values).high
+            result: Array = (
+                kernels.integer_sum(runs, values) if whole else runs.float_sum(values.astype(np.float64)).high
+            )
         elif feature.op == "mean":
             result = kernels.mean(runs, values)
         elif feature.op == "stddev":
@@ -215,8 +219,7 @@ class _Column:
     def _physical(self) -> Array:
         """The values that are present, as numpy numbers; instants and dates as integers."""
         column = self.values.combine_chunks() if self.values is not None else pa.array([], pa.int64())
-        values = _numbers(column)[self.present]
-        return values
+        return _numbers(column)[self.present]
 
 
 def _numbers(column: pa.Array) -> Array:

@@ -12,12 +12,20 @@ from functools import reduce
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
-from pyspark.sql import types as T  # noqa: N812 - the field's name for it
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from featurelib.point_in_time import blobs
-from featurelib.point_in_time.buckets import EVENT_TS, KNOWN_TS, SPINE_TAG, Feature, KeyTask, SourceTask, with_features
+from featurelib.point_in_time.buckets import (
+    EVENT_TS,
+    KNOWN_TS,
+    SPINE_TAG,
+    Feature,
+    KeyTask,
+    SourceTask,
+    with_features,
+)
 from featurelib.point_in_time.outputs import output_type
 from featurelib.specs import FeatureView
 from featurelib.timeline import duration_micros, window_micros
@@ -55,7 +63,12 @@ def columnar_features(
 
 
 def _next(
-    shuffled: DataFrame, task: KeyTask, *, schema: T.StructType, following: tuple[str, ...] | None, buckets: int
+    shuffled: DataFrame,
+    task: KeyTask,
+    *,
+    schema: T.StructType,
+    following: tuple[str, ...] | None,
+    buckets: int,
 ) -> DataFrame:
     """Compute a bucket's features; then pack the rows for the following key, or give them to Spark."""
     if following is None:
@@ -117,7 +130,9 @@ def _order(views: Sequence[FeatureView], frame: DataFrame, declared: Sequence[st
 
 def _features(view: FeatureView, schema: T.StructType) -> Iterator[Feature]:
     for name, column, op, window in view.features():
-        kind = to_arrow_schema(T.StructType([T.StructField(name, output_type(schema, column, op))]), timezone="UTC")
+        kind = to_arrow_schema(
+            T.StructType([T.StructField(name, output_type(schema, column, op))]), timezone="UTC"
+        )
         yield Feature(name, column, op, _window(view, op, window), kind.field(0).type)
 
 

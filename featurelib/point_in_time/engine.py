@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
-from pyspark.sql import types as T  # noqa: N812 - the field's name for it
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from featurelib.errors import FrameError, nearest
 from featurelib.point_in_time.buckets import AS_OF, EVENT_TS, KNOWN_TS
@@ -56,7 +56,9 @@ def features_as_of(
     for name in dict.fromkeys(view.source for view in views):
         if name not in sources:
             raise FrameError(
-                f"no frame for source {name!r}", f"one of each source: got {sorted(sources)}", "add it to sources"
+                f"no frame for source {name!r}",
+                f"one of each source: got {sorted(sources)}",
+                "add it to sources",
             )
         members = [view for view in views if view.source == name]
         checked = _checked_source(sources[name], name, members, spine.schema)
@@ -102,7 +104,7 @@ def _checked_source(
             here, there = source.schema[key].dataType, spine[key].dataType
             if here != there:
                 raise FrameError(
-                    f"key {key!r} is {here.simpleString()} in {where} and {there.simpleString()} in the spine",
+                    f"key {key!r} is {here.simpleString()} in {where}, {there.simpleString()} in the spine",
                     "one type on both sides",
                     "cast it on one side",
                 )

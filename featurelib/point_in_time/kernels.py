@@ -162,7 +162,9 @@ class WindowRuns:
         positive = self.only(values == np.inf).count > 0
         negative = self.only(values == -np.inf).count > 0
         high = np.where(positive, np.inf, np.where(negative, -np.inf, sums.high))
-        return Double2(np.where(positive & negative, np.nan, high), np.where(positive | negative, 0.0, sums.low))
+        return Double2(
+            np.where(positive & negative, np.nan, high), np.where(positive | negative, 0.0, sums.low)
+        )
 
     def extreme(self, values: Array, *, smallest: bool) -> Array:
         """Least or greatest value each probe sees; arbitrary where it sees none.
@@ -212,12 +214,14 @@ def mean(runs: WindowRuns, values: Array) -> Floats:
 
 
 def stddev(runs: WindowRuns, values: Array) -> Floats:
-    """Sample standard deviation, by exact sums of values and squares; arbitrary where the count is below 2."""
+    """Sample standard deviation, by exact sums and squares; arbitrary where the count is below 2."""
     doubles = values.astype(np.float64)
     finite = np.isfinite(doubles)
     kept = runs if finite.all() else runs.only(finite)
     high, low = exact_sums.squares(doubles[finite])
-    both = WindowRuns(np.concatenate([kept.start, kept.start]), np.concatenate([kept.end, kept.end]), runs.size)
+    both = WindowRuns(
+        np.concatenate([kept.start, kept.start]), np.concatenate([kept.end, kept.end]), runs.size
+    )
     squares = both.float_sum(np.concatenate([high, low]))
     total = kept.float_sum(doubles[finite])
     rows = runs.count.astype(np.float64)
@@ -232,6 +236,5 @@ def stddev(runs: WindowRuns, values: Array) -> Floats:
 def _bound(dtype: np.dtype[np.generic], *, largest: bool) -> np.generic:
     if dtype.kind == "f":
         return dtype.type(np.inf if largest else -np.inf)
-    limits = np.iinfo(dtype)
+    limits = np.iinfo(dtype.name)
     return dtype.type(limits.max if largest else limits.min)
-

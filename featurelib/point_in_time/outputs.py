@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyspark.sql import types as T  # noqa: N812 - the field's name for it
+from pyspark.sql import types as T
 
 from featurelib.errors import FrameError
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pyspark.sql import Column, DataFrame, Window
-from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
+from pyspark.sql import functions as F
 
 from featurelib.point_in_time.buckets import AS_OF, EVENT_TS, KNOWN_TS
 from featurelib.point_in_time.outputs import output_type
@@ -37,7 +37,9 @@ def plain_spark_features(
     return result
 
 
-def join_features(spine: DataFrame, view: FeatureView, events: DataFrame, *, order: Sequence[str]) -> DataFrame:
+def join_features(
+    spine: DataFrame, view: FeatureView, events: DataFrame, *, order: Sequence[str]
+) -> DataFrame:
     """Join a view's features to the spine. Cardinality: many spine rows to one row of answers."""
     keys = [*view.entity_key, AS_OF]
     questions = spine.select(*keys).dropna().distinct()

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from pyspark.sql import Column, DataFrame, Window
-from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
+from pyspark.sql import functions as F
 
-from featurelib.quality.typing import REASONS
+from featurelib.quality.typing import REASONS, texts_of
 from featurelib.specs import QualityRule
 
 WARNINGS: Final = "_warnings"
@@ -26,8 +26,8 @@ def with_judgement(rows: DataFrame, *, rules: Sequence[QualityRule], unique: Seq
     repeated = [_repeated(unique)] if unique else []
     return rows.select(
         *[column for column in rows.columns if column != REASONS],
-        F.concat(F.col(REASONS), F.array_compact(_texts([*broken, *repeated]))).alias(REASONS),
-        F.array_compact(_texts(odd)).alias(WARNINGS),
+        F.concat(F.col(REASONS), texts_of([*broken, *repeated])).alias(REASONS),
+        texts_of(odd).alias(WARNINGS),
     )
 
 
@@ -44,10 +44,6 @@ def only_bad(judged: DataFrame) -> DataFrame:
 def reason_group(reason: Column) -> Column:
     """Return a reason without the row's own value, for counting: ``dep_delay: 'x' is no double`` as one."""
     return F.regexp_replace(reason, r"^(\w+): '.*' is ", "$1 is ")
-
-
-def _texts(columns: Sequence[Column]) -> Column:
-    return F.array(*columns) if columns else F.expr("cast(array() as array<string>)")
 
 
 def _passes(rule: QualityRule) -> Column:

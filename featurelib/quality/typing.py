@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
-from pyspark.sql import types as T  # noqa: N812 - the field's name for it
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from featurelib.specs import ColumnType, LandedTable
 
@@ -26,25 +26,35 @@ SPARK_TYPES: Final[dict[str, T.DataType]] = {
 
 _SAYS_UTC = r"^\s*\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|\+00:?00)\s*$"
 _SHOWN = 40
+_BETWEEN = "\x1f"
 
 
 def to_typed(received: DataFrame, *, table: LandedTable) -> DataFrame:
-    """Return the rows with typed columns, their identity columns and ``_reasons``.
+    """Return the rows with typed columns, their other columns and ``_reasons``.
 
     Grain: one row a received row. The table's null texts become null; a text that is no value of its column's
     type becomes null and is named in ``_reasons``; a row that could not be split into fields is named too.
+
+    Texts, values and faults are three steps: Spark keeps steps apart whose results are used more than once,
+    so that each text is trimmed and cast once.
     """
-    texts = {name: _text(name, nulls=table.nulls) for name in table.columns}
-    identity = [name for name in received.columns if name not in table.columns]
-    unreadable = F.when(
-        F.col("_malformed").isNotNull(), F.concat(F.lit("has other than "), F.lit(len(texts)), F.lit(" fields"))
+    columns = table.columns
+    others = [name for name in received.columns if name not in columns]
+    texts = received.select(
+        *[_text(name, nulls=table.nulls).alias(_texted(name)) for name in columns], *others
     )
-    faults = [_fault(name, texts[name], kind) for name, kind in table.columns.items()]
-    return received.select(
-        *[_cast(texts[name], kind).alias(name) for name, kind in table.columns.items()],
-        *identity,
-        F.array_compact(F.array(unreadable, *faults)).alias(REASONS),
+    values = texts.select(
+        "*", *[_cast(F.col(_texted(name)), kind).alias(name) for name, kind in columns.items()]
     )
+    unreadable = F.when(F.col("_malformed").isNotNull(), F.lit(f"has other than {len(columns)} fields"))
+    faults = [_fault(name, kind) for name, kind in columns.items()]
+    return values.select(*columns, *others, texts_of([unreadable, *faults]).alias(REASONS))
+
+
+def texts_of(columns: Sequence[Column]) -> Column:
+    """Return the array of the texts that are not null; unlike array_compact this is compiled."""
+    joined = F.concat_ws(_BETWEEN, *columns)
+    return F.when(joined == "", F.expr("cast(array() as array<string>)")).otherwise(F.split(joined, _BETWEEN))
 
 
 def with_prepared(typed: DataFrame, *, table: LandedTable) -> DataFrame:
@@ -61,6 +71,10 @@ def silver_schema(table: LandedTable) -> T.StructType:
     return T.StructType([T.StructField(name, SPARK_TYPES[kind]) for name, kind in table.silver_types.items()])
 
 
+def _texted(name: str) -> str:
+    return f"_text_{name}"
+
+
 def _text(name: str, *, nulls: Sequence[str]) -> Column:
     trimmed = F.trim(F.col(name))
     return F.when(~trimmed.isin(list(nulls)), trimmed) if nulls else trimmed
@@ -72,7 +86,10 @@ def _cast(text: Column, kind: ColumnType) -> Column:
     return text.try_cast(SPARK_TYPES[kind])
 
 
-def _fault(name: str, text: Column, kind: ColumnType) -> Column:
+def _fault(name: str, kind: ColumnType) -> Column:
+    text = F.col(_texted(name))
     says = "no UTC instant (as 2013-01-31T06:00:00Z)" if kind == "timestamp_utc" else f"no {kind}"
-    shown = F.concat(F.lit(f"{name}: '"), F.substring(text, 1, _SHOWN), F.lit(f"' is {says}"))
-    return F.when(text.isNotNull() & _cast(text, kind).isNull(), shown)
+    shown = F.translate(F.substring(text, 1, _SHOWN), _BETWEEN, " ")
+    return F.when(
+        text.isNotNull() & F.col(name).isNull(), F.concat(F.lit(f"{name}: '"), shown, F.lit(f"' is {says}"))
+    )

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from featurelib.errors import FeaturelibError, LeaseHeld, PublishError
@@ -20,7 +21,11 @@ from featurelib.tables.log import Stamp
 from featurelib.tables.store import Store, current_version
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
     from featurelib.tables.lease import Lease
+
+_USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
 
 class Commits:
@@ -119,3 +124,15 @@ def txn_options(stamp: Stamp, table: str) -> dict[str, str]:
         "txnVersion": str(stamp.token),
         "userMetadata": stamp.to_json(),
     }
+
+
+@contextmanager
+def stamped_session(spark: SparkSession, stamp: Stamp) -> Iterator[SparkSession]:
+    """Give a session of its own in which every Delta commit carries the stamp.
+
+    OPTIMIZE and ALTER TABLE take user metadata from the session only; set on the caller's session it
+    would mark the commits of other threads.
+    """
+    session = spark.newSession()
+    session.conf.set(_USER_METADATA, stamp.to_json())
+    yield session

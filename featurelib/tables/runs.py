@@ -14,11 +14,11 @@ from pyspark.errors import AnalysisException
 from featurelib.errors import ConfigError, FrameError, PublishError
 from featurelib.tables import lease as leases
 from featurelib.tables import log, manifests, schemas
-from featurelib.tables.commits import Commits, txn_options
+from featurelib.tables.commits import Commits, stamped_session, txn_options
 from featurelib.tables.creation import check_shape, create_empty
 from featurelib.tables.faults import fault_point
 from featurelib.tables.log import Stamp
-from featurelib.tables.recovery import restore_leftovers, stamped_session
+from featurelib.tables.recovery import restore_leftovers
 from featurelib.tables.store import MANIFESTS, OPS, Store, published
 from featurelib.tables.store import read as read_version
 
@@ -262,7 +262,7 @@ def begin_run(
         stamp = Stamp(run_id, pipeline, lease.token, plan_hash, "restore")
         with store.commit_lock(MANIFESTS):
             create_empty(store, MANIFESTS, manifests.SCHEMA, stamp=stamp)
-        stands = restore_leftovers(spark, store, stamp, published(store))
+        stands = restore_leftovers(store, stamp, published(store))
         own = (table.token for table in stands.values() if table.owner == pipeline)
         lease.raise_token(max(own, default=0))
         stamp = Stamp(run_id, pipeline, lease.token, plan_hash)

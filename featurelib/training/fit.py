@@ -361,7 +361,7 @@ def _refitted(
 
 
 def _lift_table(workshop: _Workshop, steps: Sequence[tuple[LiftStep, tuple[str, ...]]]) -> list[LiftMetrics]:
-    """Fit the lift learner on each step's features (training rows) and measure it on the test rows."""
+    """Fit the lift learner on each step's features (sampled training rows) and measure it on the test rows."""
     spec = workshop.model.lift_learner
     form = estimators.form_of(spec)
     at_once = min(workshop.model.tuning.parallelism, len(steps))
@@ -375,9 +375,7 @@ def _lift_table(workshop: _Workshop, steps: Sequence[tuple[LiftStep, tuple[str, 
         def narrowed(rows: DataFrame) -> DataFrame:
             return slicer.transform(rows).select(LABEL, F.col("_sliced").alias(VECTOR[form]))
 
-        fitted = workshop.estimator(spec, spec.parameters, at_once=at_once).fit(
-            narrowed(workshop.of("train"))
-        )
+        fitted = workshop.estimator(spec, spec.parameters, at_once=at_once).fit(narrowed(workshop.sampled()))
         scored = evaluation.with_score(fitted.transform(narrowed(workshop.of("test"))))
         tally = evaluation.tallies(scored, label=LABEL)[evaluation.ALL_ROWS, evaluation.ALL_ROWS]
         return LiftMetrics(

@@ -35,12 +35,18 @@ def feature(events: Sequence[Row], key: tuple[Any, ...], moment: int | None, ask
         and event["known"] < moment
         and (window is None or event["event"] >= moment - window)
     ]
-    seen.sort(key=lambda event: (event["event"], event["known"], *(_sortable(event[c]) for c in ask["order"])))
+    seen.sort(
+        key=lambda event: (event["event"], event["known"], *(_sortable(event[c]) for c in ask["order"]))
+    )
     if ask["op"] == "latest":
         return seen[-1][ask["input"]] if seen else None
     column = ask["input"]
     values = [event[column] if column else 1 for event in seen]
-    values = [value for value in values if value is not None and not (isinstance(value, float) and math.isnan(value))]
+    values = [
+        value
+        for value in values
+        if value is not None and not (isinstance(value, float) and math.isnan(value))
+    ]
     return _OPS[ask["op"]](values)
 
 

@@ -16,7 +16,7 @@ from featurelib.point_in_time import exact_sums
 from featurelib.point_in_time.buckets import Feature, KeyTask, SourceTask, features_of
 
 sys.path.insert(0, str(Path(__file__).parent))
-import plain  # noqa: E402 - the oracle stands beside the tests
+import plain
 
 INSTANT = pa.timestamp("us", tz="UTC")
 OPS = ("count", "sum", "mean", "min", "max", "stddev", "last", "latest")
@@ -83,7 +83,9 @@ def test_every_operation_and_window_equals_the_oracle(
     """Whatever the ties, nulls, infinities and lateness, every feature is what the definition says."""
     for row in rows:
         late, event = row["late"], row["event"]
-        row["known"] = None if late is None or event is None else max(-(2**63) + 1, min(event + late, 2**63 - 1))
+        row["known"] = (
+            None if late is None or event is None else max(-(2**63) + 1, min(event + late, 2**63 - 1))
+        )
     features = [
         Feature(f"{column}_{op}_{window}", column, op, window, _type(column, op))
         for column in ("x", "n")
@@ -124,7 +126,9 @@ def test_a_value_that_left_the_window_leaves_no_trace() -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.floats(allow_nan=False, allow_infinity=False, width=64, min_value=-1e300, max_value=1e300)))
+@given(
+    st.lists(st.floats(allow_nan=False, allow_infinity=False, width=64, min_value=-1e300, max_value=1e300))
+)
 def test_a_sum_is_the_double_nearest_to_the_true_sum(values: list[float]) -> None:
     """Exact accumulation rounds once, as math.fsum does, in any order."""
     one = np.zeros(len(values), dtype=np.int64)

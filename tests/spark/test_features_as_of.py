@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from pyspark.sql import Row
-from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
+from pyspark.sql import functions as F
 
 from featurelib.errors import FrameError
 from featurelib.point_in_time import features_as_of
@@ -28,16 +28,24 @@ DELAYS = FeatureView(
     source="arrivals",
     aggregations=(
         Aggregation(
-            input="delay", ops=("count", "sum", "mean", "min", "max", "stddev", "last"), windows=("30m", "2h", "lifetime")
+            input="delay",
+            ops=("count", "sum", "mean", "min", "max", "stddev", "last"),
+            windows=("30m", "2h", "lifetime"),
         ),
         Aggregation(input="seats", ops=("sum", "last"), windows=("2h",)),
     ),
 )
 WEATHER = FeatureView(
-    name="weather", entity_key=("origin",), source="weather", latest=Latest(inputs=("temp", "sky"), max_age="90m")
+    name="weather",
+    entity_key=("origin",),
+    source="weather",
+    latest=Latest(inputs=("temp", "sky"), max_age="90m"),
 )
 ROUTES = FeatureView(
-    name="routes", entity_key=("origin",), source="arrivals", aggregations=(Aggregation(ops=("count",), windows=("1h",)),)
+    name="routes",
+    entity_key=("origin",),
+    source="arrivals",
+    aggregations=(Aggregation(ops=("count",), windows=("1h",)),),
 )
 VIEWS = (DELAYS, WEATHER, ROUTES)
 
@@ -54,7 +62,7 @@ def rows_of(frame: Any) -> list[tuple[Any, ...]]:
 @pytest.fixture
 def flights(frame: Any) -> dict[str, Any]:
     """A few hundred random events and questions with ties, nulls, late knowledge and unknown entities."""
-    dice = random.Random(7)  # noqa: S311 - a seed, not a secret
+    dice = random.Random(7)
     arrivals = [
         (
             dice.choice(["JFK", "LGA", None]),
@@ -69,11 +77,18 @@ def flights(frame: Any) -> dict[str, Any]:
     ]
     weather = [(dice.choice(["JFK", "LGA"]), at(hour * 60), float(hour), f"sky {hour}") for hour in range(6)]
     spine = [
-        (number % 40, dice.choice(["JFK", "LGA", "EWR", None]), dice.choice(["AA", "UA"]), at(dice.randrange(-10, 600, 5)))
+        (
+            number % 40,
+            dice.choice(["JFK", "LGA", "EWR", None]),
+            dice.choice(["AA", "UA"]),
+            at(dice.randrange(-10, 600, 5)),
+        )
         for number in range(120)
     ]
     return {
-        "spine": frame([*spine, (1, "JFK", "AA", None)], "id int, origin string, carrier string, as_of_ts timestamp"),
+        "spine": frame(
+            [*spine, (1, "JFK", "AA", None)], "id int, origin string, carrier string, as_of_ts timestamp"
+        ),
         "arrivals": frame(
             arrivals,
             "origin string, carrier string, event_ts timestamp, known_ts timestamp, delay double, seats int, number int",
@@ -111,7 +126,9 @@ def test_nothing_known_at_or_after_the_moment_is_seen(flights: dict[str, Any], f
     moments = [(row.origin, row.carrier, row.as_of_ts) for row in spine.collect()]
     last = max(moment for *_, moment in moments)
     planted = [(origin, carrier, last, last, 9e9, 999, 0) for origin, carrier, _ in moments]
-    planted += [(origin, carrier, T0 - timedelta(days=1), last, 9e9, 999, 0) for origin, carrier, _ in moments]
+    planted += [
+        (origin, carrier, T0 - timedelta(days=1), last, 9e9, 999, 0) for origin, carrier, _ in moments
+    ]
     flights["arrivals"] = flights["arrivals"].union(frame(planted, flights["arrivals"].schema))
 
     assert before == rows_of(features_as_of(spine, VIEWS, flights))
@@ -136,7 +153,7 @@ def test_one_shuffle_for_each_entity_key(flights: dict[str, Any], capsys: pytest
 
     plan = capsys.readouterr().out
     inputs = plan.count("Exchange RoundRobin")
-    assert 2 == plan.count("Exchange") - inputs
+    assert plan.count("Exchange") - inputs == 2
     assert "Join" not in plan
     assert "Sort" not in plan
 
@@ -153,7 +170,7 @@ def test_the_spine_keeps_its_rows_and_columns(frame: Any) -> None:
 
     row = Row(origin="JFK", as_of_ts=at(0), list=[1, 2], map={"a": 1}, temp=1.0, sky="x")
     null = Row(origin=None, as_of_ts=at(0), list=None, map=None, temp=None, sky=None)
-    naive = lambda row: repr([*row][0:1] + [*row][2:])  # noqa: E731, PLC3002 - local and short
+    naive = lambda row: repr([*row][0:1] + [*row][2:])  # noqa: E731 - local and short
     assert sorted(map(naive, [row, row, null])) == sorted(map(naive, got.collect()))
 
 
@@ -171,12 +188,36 @@ def test_a_source_without_events_gives_zero_counts_and_nulls(frame: Any) -> None
 @pytest.mark.parametrize(
     ("spine_schema", "source_schema", "message"),
     [
-        ("origin string, as_of_ts string", "origin string, event_ts timestamp, temp double, sky string", "is string"),
-        ("origin string", "origin string, event_ts timestamp, temp double, sky string", "no column 'as_of_ts' in spine"),
-        ("orign string, as_of_ts timestamp", "origin string, event_ts timestamp, temp double, sky string", "mean 'orign'"),
-        ("origin int, as_of_ts timestamp", "origin string, event_ts timestamp, temp double, sky string", "string in source"),
-        ("origin string, as_of_ts timestamp", "origin string, event_ts long, temp double, sky string", "is bigint"),
-        ("origin string, as_of_ts timestamp", "origin string, event_ts timestamp, temp double", "no column 'sky'"),
+        (
+            "origin string, as_of_ts string",
+            "origin string, event_ts timestamp, temp double, sky string",
+            "is string",
+        ),
+        (
+            "origin string",
+            "origin string, event_ts timestamp, temp double, sky string",
+            "no column 'as_of_ts' in spine",
+        ),
+        (
+            "orign string, as_of_ts timestamp",
+            "origin string, event_ts timestamp, temp double, sky string",
+            "mean 'orign'",
+        ),
+        (
+            "origin int, as_of_ts timestamp",
+            "origin string, event_ts timestamp, temp double, sky string",
+            "string in source",
+        ),
+        (
+            "origin string, as_of_ts timestamp",
+            "origin string, event_ts long, temp double, sky string",
+            "is bigint",
+        ),
+        (
+            "origin string, as_of_ts timestamp",
+            "origin string, event_ts timestamp, temp double",
+            "no column 'sky'",
+        ),
         (
             "origin string, as_of_ts timestamp, weather__sky_latest int",
             "origin string, event_ts timestamp, temp double, sky string",
@@ -184,7 +225,9 @@ def test_a_source_without_events_gives_zero_counts_and_nulls(frame: Any) -> None
         ),
     ],
 )
-def test_a_frame_that_does_not_fit_is_refused(frame: Any, spine_schema: str, source_schema: str, message: str) -> None:
+def test_a_frame_that_does_not_fit_is_refused(
+    frame: Any, spine_schema: str, source_schema: str, message: str
+) -> None:
     """Missing columns, wrong types and taken names are named before anything runs."""
     with pytest.raises(FrameError, match=message):
         features_as_of(frame([], spine_schema), [WEATHER], {"weather": frame([], source_schema)})
@@ -193,9 +236,14 @@ def test_a_frame_that_does_not_fit_is_refused(frame: Any, spine_schema: str, sou
 def test_a_sum_of_text_is_refused(frame: Any) -> None:
     """An operation on the wrong type fails when the plan is built."""
     view = FeatureView(
-        name="v", entity_key=("k",), source="s", aggregations=(Aggregation(input="x", ops=("sum",), windows=("1d",)),)
+        name="v",
+        entity_key=("k",),
+        source="s",
+        aggregations=(Aggregation(input="x", ops=("sum",), windows=("1d",)),),
     )
     with pytest.raises(FrameError, match="sum of column 'x', which is string"):
         features_as_of(
-            frame([], "k int, as_of_ts timestamp"), [view], {"s": frame([], "k int, event_ts timestamp, x string")}
+            frame([], "k int, as_of_ts timestamp"),
+            [view],
+            {"s": frame([], "k int, event_ts timestamp, x string")},
         )
