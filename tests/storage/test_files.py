@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, DoubleType, StringType, StructField, StructType
 
 from featurelib.errors import FeaturelibError
-from featurelib.tables import Store, begin_run, compact, published, read, snapshot, vacuum
+from featurelib.tables import ALL, Store, begin_run, compact, published, read, snapshot, vacuum
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -25,7 +26,7 @@ ROWS = [(date(2013, 1, 1), "a b%:é/x", 1.0), (date(2013, 1, 2), None, 2.0), (No
 
 
 def test_snapshot_compact_and_vacuum(spark: SparkSession, store: Store) -> None:
-    """A snapshot names readable files with typed partitions; upkeep changes files, never the rows."""
+    """A snapshot names readable files with typed partitions; upkeep and recovery never change the rows."""
     with begin_run(spark, store, pipeline="pipe", run_id="one") as run:
         run.create(TABLE, SCHEMA, partition_by=("day", "name"))
         run.append(spark.createDataFrame(ROWS, SCHEMA), TABLE)
@@ -54,7 +55,14 @@ def test_snapshot_compact_and_vacuum(spark: SparkSession, store: Store) -> None:
     kept = vacuum(spark, store, TABLE)
     assert (kept.files_before, kept.files_after) == (9, 9)
     assert read(spark, store, TABLE).count() == read(spark, store, TABLE, version=2).count() == 6
-    assert compact(spark, store, TABLE, pipeline="pipe", run_id="three").files_after == 3
+
+    with begin_run(spark, store, pipeline="pipe", run_id="killed") as run:
+        run.widen(TABLE, StructType([*SCHEMA.fields, StructField("y", DoubleType())]))
+        run.write(run.read(TABLE).withColumn("y", F.lit(0.0)).limit(0), TABLE, replace=ALL)
+    with begin_run(spark, store, pipeline="pipe", run_id="three"):
+        newest = spark.read.format("delta").load(store.path(TABLE))
+        assert (newest.columns, newest.count()) == (SCHEMA.fieldNames(), 6)
+    assert compact(spark, store, TABLE, pipeline="pipe", run_id="four").files_after == 3
 
 
 def test_deletion_vectors_and_column_mapping_are_flagged(spark: SparkSession, store: Store) -> None:
