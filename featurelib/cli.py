@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import traceback
@@ -221,6 +222,20 @@ def register(
     tracker = Tracker(_project(pipeline, env, overrides).settings.tracking)
     registered = register_from_outbox(Path(from_outbox), tracker=tracker)
     typer.echo(f"registered {registered.name} version {registered.version}")
+
+
+@app.command()
+def ui(
+    env: Env = "local",
+    pipeline: Folder = "conf/flights",
+    overrides: Overrides = None,
+    port: Annotated[int, typer.Option("--port", help="Port on the loopback address.")] = 5000,
+) -> None:
+    """Open MLflow on this environment's runs and models, until interrupted."""
+    uri = _project(pipeline, env, overrides).settings.tracking.tracking_uri
+    typer.echo(f"MLflow on http://127.0.0.1:{port}, interrupt to end")
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
+    os.execv(sys.executable, [*command, "--port", str(port)])  # noqa: S606 - this very Python, no shell
 
 
 @app.command("roll-back")

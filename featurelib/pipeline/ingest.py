@@ -240,7 +240,8 @@ def _added(context: Context, run: Run, table: str) -> int:
 
 
 def _tally(rows: DataFrame, column: str) -> dict[str, int]:
-    said = rows.select(F.explode(column).alias("text")).groupBy(rules.reason_group(F.col("text")).alias("said"))
+    texts = rows.select(F.explode(column).alias("text"))
+    said = texts.groupBy(rules.reason_group(F.col("text")).alias("said"))
     counts = said.count().orderBy(F.desc("count"), "said").collect()
     return {row["said"]: row["count"] for row in counts}
 

@@ -81,7 +81,8 @@ def _newest_columns(view: FeatureView, running: object) -> list[Column]:
         counted = F.col("_event") if op == "latest" else F.when(_has_value(value), F.col("_event"))
         found = F.max(counted).over(running)  # type: ignore[arg-type]
         reach = window_micros(window) if window else _max_age(view)
-        young = F.lit(True) if reach is None else _micros(found[EVENT_TS]) >= _micros(F.col("_shown")) - reach
+        age = _micros(F.col("_shown")) - _micros(found[EVENT_TS])
+        young = F.expr("true") if reach is None else age <= reach
         columns.append(F.when(young, found[column]).alias(name))
     return columns
 

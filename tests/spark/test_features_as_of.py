@@ -19,6 +19,7 @@ T0 = datetime(2013, 3, 10, 6, tzinfo=UTC)
 
 
 def at(minutes: float) -> datetime:
+    """An instant some minutes after the first."""
     return T0 + timedelta(minutes=minutes)
 
 
