@@ -361,7 +361,7 @@ def _refitted(
 
 
 def _lift_table(workshop: _Workshop, steps: Sequence[tuple[LiftStep, tuple[str, ...]]]) -> list[LiftMetrics]:
-    """Fit the lift learner on each step's features (sampled training rows) and measure it on the test rows."""
+    """Fit the lift learner on sampled training rows with each step's features; measure it on test rows."""
     spec = workshop.model.lift_learner
     form = estimators.form_of(spec)
     at_once = min(workshop.model.tuning.parallelism, len(steps))
