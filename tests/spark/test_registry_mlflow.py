@@ -242,3 +242,30 @@ def test_a_changed_outbox_is_refused(tmp_path, pipeline):
         register_from_outbox(outbox.folder, tracker=_tracker(tmp_path))
     with pytest.raises(ModelGateError, match="holds no submission"):
         register_from_outbox(tmp_path / "nothing", tracker=_tracker(tmp_path))
+
+
+def test_an_xgboost_pipeline_survives_the_registry(spark, tmp_path):
+    """A pipeline with an xgboost stage passes the class check, registers, and scores as before."""
+    xgboost = pytest.importorskip("xgboost.spark")
+    rows = spark.createDataFrame(
+        [(n, n / 7, float(n % 2)) for n in range(40)], "amount int, rate double, y double"
+    )
+    stages = [
+        VectorAssembler(inputCols=["amount", "rate"], outputCol="v"),
+        xgboost.SparkXGBClassifier(
+            features_col="v", label_col="y", num_workers=1, n_estimators=3, verbose=False
+        ),
+    ]
+    boosted = Pipeline(stages=stages).fit(rows)
+    tracker = _tracker(tmp_path)
+
+    registered = tracker.register(
+        write_outbox(tmp_path / "outbox", model=boosted, submission=_submission("run-7"))
+    )
+    loaded = tracker.load_version(registered).pipeline
+
+    before, after = (
+        sorted(row["probability"][1] for row in model.transform(rows).select("probability").collect())
+        for model in (boosted, loaded)
+    )
+    assert before == after
