@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from featurelib.tables.content import content_hash
 from featurelib.tables.faults import InjectedFault, fault_point
+from featurelib.tables.files import DataFile, read_rows
 from featurelib.tables.lease import Holder, Lease, acquire
 from featurelib.tables.log import Commit, Stamp
 from featurelib.tables.maintain import Compaction, Vacuuming, compact, vacuum
 from featurelib.tables.manifests import Manifest
 from featurelib.tables.ops import append_ops
 from featurelib.tables.runs import ALL, Run, begin_run
-from featurelib.tables.snapshots import DataFile, Snapshot, snapshot
+from featurelib.tables.snapshots import Snapshot, snapshot
 from featurelib.tables.store import Store, current_version, published, published_version, read
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "published",
     "published_version",
     "read",
+    "read_rows",
     "snapshot",
     "vacuum",
 ]

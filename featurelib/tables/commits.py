@@ -14,11 +14,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from deltalake import DeltaTable
+from pyspark.sql.types import StructType
+
 from featurelib.errors import FeaturelibError, LeaseHeld, PublishError
 from featurelib.tables import log
 from featurelib.tables.faults import fault_point
 from featurelib.tables.log import Stamp
-from featurelib.tables.store import Store, current_version
+from featurelib.tables.store import Store
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -53,12 +56,23 @@ class Commits:
         Raises:
             FeaturelibError: there is no such table.
         """
-        newest = current_version(self._store, table)
-        if newest is None:
+        return self._log(table).version()
+
+    def schema(self, table: str) -> StructType:
+        """Return the newest columns of a table.
+
+        Raises:
+            FeaturelibError: there is no such table.
+        """
+        return log.spark_schema(self._log(table))
+
+    def _log(self, table: str) -> DeltaTable:
+        found = log.open_log(self._store.path(table))
+        if found is None:
             raise FeaturelibError(
                 f"table {table!r} does not exist", "a table made by create", "call create on the run first"
             )
-        return newest
+        return found
 
     def commit(
         self, table: str, step: str, change: Callable[[Stamp], object], *, may_skip: bool = False

@@ -83,8 +83,12 @@ def commits_after(path: str, version: int) -> list[Commit]:
 
 def table_schema(path: str) -> StructType:
     """Return the newest schema of an existing table as Spark knows it."""
-    schema = DeltaTable(path).schema()
-    return StructType.fromJson(json.loads(schema.to_json()))
+    return spark_schema(DeltaTable(path))
+
+
+def spark_schema(log: DeltaTable) -> StructType:
+    """Return the schema of a loaded table as Spark knows it."""
+    return StructType.fromJson(json.loads(log.schema().to_json()))
 
 
 def partition_columns(path: str) -> tuple[str, ...]:

@@ -9,12 +9,12 @@ from datetime import datetime
 from typing import Any, Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
-from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake import CommitProperties, Transaction, WriterProperties, write_deltalake
 from pyspark.sql.types import LongType, MapType, StringType, StructField, StructType, TimestampType
 
 from featurelib.errors import PublishError
 from featurelib.tables import log
+from featurelib.tables.files import DataFile, data_files, read_rows
 from featurelib.tables.log import Stamp
 
 CODEC: Literal["ZSTD"] = "ZSTD"
@@ -50,23 +50,23 @@ def latest(path: str) -> Manifest | None:
 
     Only the file that holds it is read: the log's statistics say which one that is.
     """
-    table = _open(path)
-    if table is None:
+    files = _files(path)
+    if not files:
         return None
-    greatest = _greatest_sequence(table)
-    if greatest is None:
-        return None
-    rows = table.to_pyarrow_dataset().to_table(filter=pc.field("sequence") == greatest).to_pylist()
-    return _manifest(rows[0])
+    newest = max(files, key=lambda file: int(file.maximum["sequence"]))
+    return _manifest(max(read_rows(newest), key=_sequence))
 
 
 def of_run(path: str, run_id: str) -> Manifest | None:
     """Return the manifest a run has published, None when it has published none."""
-    table = _open(path)
-    if table is None:
-        return None
-    rows = table.to_pyarrow_dataset().to_table(filter=pc.field("run_id") == run_id).to_pylist()
-    return _manifest(max(rows, key=lambda row: int(row["sequence"]))) if rows else None
+    rows = [
+        row
+        for file in _files(path)
+        if _may_hold(file, run_id)
+        for row in read_rows(file)
+        if row["run_id"] == run_id
+    ]
+    return _manifest(max(rows, key=_sequence)) if rows else None
 
 
 def append(path: str, manifest: Manifest, *, stamp: Stamp) -> None:
@@ -102,15 +102,19 @@ def arrow_schema(schema: StructType) -> pa.Schema:
     return pa.schema(log.delta_schema(schema).to_arrow())
 
 
-def _open(path: str) -> DeltaTable | None:
-    return None if log.newest_version(path) is None else DeltaTable(path)
+def _files(path: str) -> list[DataFile]:
+    log_of_table = log.open_log(path)
+    return [] if log_of_table is None else data_files(log_of_table, path)
 
 
-def _greatest_sequence(table: DeltaTable) -> int | None:
-    actions = pa.table(table.get_add_actions(flatten=True))
-    if actions.num_rows == 0:
-        return None
-    return int(pc.max(actions["max.sequence"]).as_py())
+def _may_hold(file: DataFile, run_id: str) -> bool:
+    """Return whether a file's bounds admit the run; a long greatest value may be cut to its beginning."""
+    least, greatest = str(file.minimum.get("run_id", "")), str(file.maximum.get("run_id", ""))
+    return least <= run_id and (run_id <= greatest or run_id.startswith(greatest))
+
+
+def _sequence(row: Mapping[str, Any]) -> int:
+    return int(row["sequence"])
 
 
 def _manifest(row: Mapping[str, Any]) -> Manifest:

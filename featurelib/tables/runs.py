@@ -139,10 +139,9 @@ class Run:
             FrameError: a column of the table is missing from ``schema`` or has another type there.
         """
         self._writable(table)
-        newest = self._commits.newest(table)
-        new = schemas.added(schema, table, log.table_schema(self._store.path(table)))
+        new = schemas.added(schema, table, self._commits.schema(table))
         if not new:
-            return newest
+            return self._commits.newest(table)
         columns = ", ".join(f"`{field.name}` {field.dataType.simpleString()}" for field in new)
         statement = f"ALTER TABLE delta.`{self._store.path(table)}` ADD COLUMNS ({columns})"
 
@@ -214,9 +213,8 @@ class Run:
 
     def _write(self, frame: DataFrame, table: str, mode: str, options: Mapping[str, str]) -> int:
         self._writable(table)
-        self._commits.newest(table)
         path = self._store.path(table)
-        rows = schemas.fitted(frame, table, log.table_schema(path))
+        rows = schemas.fitted(frame, table, self._commits.schema(table))
 
         def save(stamp: Stamp) -> None:
             writer = rows.write.format("delta").mode(mode).options(**options, **txn_options(stamp, table))

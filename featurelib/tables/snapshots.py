@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import unquote
 
-import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from featurelib.errors import FeaturelibError
+from featurelib.tables.files import DataFile, data_files
 from featurelib.tables.store import Store
-
-
-@dataclass(frozen=True)
-class DataFile:
-    """One Parquet file of a snapshot.
-
-    Attributes:
-        path: absolute path or URI, not percent-encoded.
-        partition: value of each partition column, typed (date, int, ...); they are not in the file.
-        num_records: rows, None when the log does not say.
-        minimum: least value of each top-level column the log knows it for.
-        maximum: greatest value, likewise; strings may be cut to a prefix, and then rounded up.
-    """
-
-    path: str
-    partition: Mapping[str, Any]
-    size_bytes: int
-    num_records: int | None
-    minimum: Mapping[str, Any]
-    maximum: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -89,36 +66,12 @@ def snapshot(store: Store, table: str, version: int) -> Snapshot:
     return Snapshot(
         table=table,
         version=version,
-        files=tuple(sorted(_files(log, path), key=lambda file: file.path)),
+        files=tuple(sorted(data_files(log, path), key=lambda file: file.path)),
         schema_json=log.schema().to_json(),
         partition_columns=tuple(metadata.partition_columns),
         deletion_vectors=_has_deletion_vectors(log),
         column_mapping=metadata.configuration.get("delta.columnMapping.mode", "none") != "none",
     )
-
-
-def _files(log: DeltaTable, root: str) -> list[DataFile]:
-    rows = pa.table(log.get_add_actions()).to_pylist()
-    return [
-        DataFile(
-            path=_absolute(unquote(row["path"]), root),
-            partition=row.get("partition") or {},
-            size_bytes=row["size_bytes"],
-            num_records=row.get("num_records"),
-            minimum=_known(row.get("min")),
-            maximum=_known(row.get("max")),
-        )
-        for row in rows
-    ]
-
-
-def _absolute(path: str, root: str) -> str:
-    is_whole = "://" in path or path.startswith(("/", "file:"))
-    return path.removeprefix("file://").removeprefix("file:") if is_whole else f"{root}/{path}"
-
-
-def _known(bounds: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {name: value for name, value in (bounds or {}).items() if value is not None}
 
 
 def _has_deletion_vectors(log: DeltaTable) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from deltalake import DeltaTable
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
-from featurelib.tables import Store, begin_run, published
+from featurelib.tables import Store, begin_run, published, read_rows, snapshot
 from featurelib.tables.faults import VARIABLE
 
 if TYPE_CHECKING:
@@ -60,8 +60,9 @@ def two_tables(spark: SparkSession, store: Store, run_id: str, rows: Rows) -> di
 def content(store: Store, table: str, version: int | None = None) -> list[tuple[object, ...]]:
     """Return the sorted rows of a table as published, read without Spark."""
     pinned = published(store)[table] if version is None else version
-    rows = DeltaTable(store.path(table), version=pinned).to_pyarrow_table().to_pylist()
-    return sorted(tuple(row[name] for name in sorted(row)) for row in rows)
+    rows = [row for file in snapshot(store, table, pinned).files for row in read_rows(file)]
+    columns = [field["name"] for field in json.loads(snapshot(store, table, pinned).schema_json)["fields"]]
+    return sorted(tuple(row.get(name) for name in columns) for row in rows)
 
 
 def killed_child(spark: SparkSession, store: Store, *, fault: str, run_id: str, rows: Rows) -> str:
