@@ -53,6 +53,10 @@ class Store:
                 "an absolute folder or a URI, as /data/featurelib or s3://bucket/featurelib",
                 "give the whole path",
             )
+        if not self._is_uri and set(self.root) & set("%`"):
+            raise ConfigError(
+                f"store root {self.root!r}", "a folder without % and ` in its path", "choose another folder"
+            )
 
     @property
     def _is_uri(self) -> bool:

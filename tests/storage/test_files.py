@@ -40,7 +40,14 @@ def test_snapshot_compact_and_vacuum(spark: SparkSession, store: Store) -> None:
         ("None", "c"),
     ]
     assert all(Path(file.path).stat().st_size == file.size_bytes for file in pinned.files)
-    assert sorted(row["x"] for file in pinned.files for row in read_rows(file)) == [1.0, 1.0, 2.0, 2.0, 3.0, 3.0]
+    assert sorted(row["x"] for file in pinned.files for row in read_rows(file)) == [
+        1.0,
+        1.0,
+        2.0,
+        2.0,
+        3.0,
+        3.0,
+    ]
     assert {file.minimum["x"] for file in pinned.files} == {1.0, 2.0, 3.0}
     assert (pinned.num_records, pinned.is_plain, pinned.partition_columns) == (6, True, ("day", "name"))
     assert StructType.fromJson(json.loads(pinned.schema_json)) == SCHEMA

@@ -49,6 +49,8 @@ def test_a_store_says_what_it_needs(tmp_path: Path) -> None:
     """Relative roots and bad retentions are refused, a URI needs a folder for leases, file: is local."""
     with pytest.raises(ConfigError, match="absolute folder"):
         Store("var/store")
+    with pytest.raises(ConfigError, match="without %"):
+        Store("/data/100%25")
     with pytest.raises(ConfigError, match="duration"):
         Store("/data", retention="a year")
     with pytest.raises(PreconditionError, match="lease folder"):
