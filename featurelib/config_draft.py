@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -119,7 +119,7 @@ def drafted(tree: Node, place: Place, problems: list[Problem]) -> Draft:
     """Return the specs of a resolved tree; what cannot be built is left out and noted in ``problems``."""
     draft = Draft(tree, place, problems)
     _check_top(draft)
-    draft.name = _one(draft, "name", cast("type[str]", Name))
+    draft.name = _one(draft, "name", Name)
     draft.spine = _one(draft, "spine", Spine)
     draft.label = _one(draft, "label", Label)
     draft.split = _one(draft, "split", Split)
@@ -221,7 +221,7 @@ def _entity_key(draft: Draft, path: KeyPath, entity: str | float | None) -> list
 def _built(draft: Draft, kind: type[T], value: object, path: KeyPath) -> T | None:
     """Return the spec, or None after noting each fault at the line of its value."""
     try:
-        spec: T = _adapter(kind).validate_json(json.dumps(value), strict=True)
+        spec: T = _adapter(kind).validate_json(json.dumps(value), strict=True)  # type: ignore[arg-type] # a class hashes
     except ValidationError as error:
         found: dict[tuple[str, str], Problem] = {}
         for details in error.errors(include_url=False):

@@ -29,6 +29,11 @@ _MEANING = {  # what a query means must not depend on where it runs
     "spark.sql.adaptive.enabled": "true",
     "spark.ui.showConsoleProgress": "false",
 }
+_SPEED = {  # methods above HotSpot's limit are never compiled: better that Spark does not make them
+    "spark.sql.codegen.hugeMethodLimit": "8000",
+}
+# A run of minutes on a few cores pays more for optimising compilers and collectors than it gets back.
+_LOCAL_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseParallelGC"
 _LOCAL = {  # on one machine a task costs more than its rows: fewer tasks, no servers
     "spark.ui.enabled": "false",
     "spark.databricks.delta.snapshotPartitions": "2",
@@ -75,16 +80,18 @@ def session_conf(settings: SparkSettings, *, remote: str | None, launched: bool)
         remote: address of a Spark Connect server, whose own process settings cannot be changed from here.
         launched: whether the JVM runs already, so that its memory, JARs and logging are decided.
     """
-    conf = {**_MEANING, "spark.sql.shuffle.partitions": str(settings.shuffle_partitions)}
+    conf = {**_MEANING, **_SPEED, "spark.sql.shuffle.partitions": str(settings.shuffle_partitions)}
     if remote:
         static = ("spark.sql.extensions", "spark.sql.catalog.spark_catalog", "spark.ui.showConsoleProgress")
         conf = {key: value for key, value in conf.items() if key not in static}
         return {**conf, **settings.conf}
     if not launched:
         conf["spark.driver.memory"] = settings.driver_memory
+        options = [_LOCAL_JAVA] if (settings.master or "local").startswith("local") else []
         logging = PROJECT / "conf" / "log4j2.properties"
         if logging.is_file():
-            conf["spark.driver.extraJavaOptions"] = "-Dlog4j2.configurationFile=" + shlex.quote(str(logging))
+            options.append("-Dlog4j2.configurationFile=" + shlex.quote(str(logging)))
+        conf["spark.driver.extraJavaOptions"] = " ".join(options)
         if "spark.jars.packages" not in settings.conf:
             conf["spark.jars"] = ",".join(delta_jars())
     master = settings.master or ("" if launched else "local[*]")

@@ -201,12 +201,13 @@ class Tracker:
     def _client(self) -> Iterator[MlflowClient]:
         """Open MLflow, quietly; what goes wrong inside becomes one clear error."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        for noisy in ("mlflow", "alembic"):
-            logging.getLogger(noisy).setLevel(logging.ERROR)
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
+        for noisy in ("mlflow", "alembic"):  # after the import, which sets levels of its own
+            logging.getLogger(noisy).setLevel(logging.ERROR)
         try:
             with _first_use(self.settings.tracking_uri):
                 uri = self.settings.tracking_uri

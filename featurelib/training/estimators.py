@@ -146,6 +146,7 @@ def _xgboost(spec: EstimatorSpec, given: Mapping[str, Any], *, surroundings: Sur
         label_col=LABEL,
         random_state=surroundings.seed,
         verbose=False,
+        verbosity=0,
         **{**given, "num_workers": workers},
     )
 
