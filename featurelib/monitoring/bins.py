@@ -18,15 +18,19 @@ NULL_BIN: Final = -1
 """The bin of nulls and NaN."""
 
 
-def counted(batches: Iterable[pa.RecordBatch], edges: Mapping[str, Sequence[float]]) -> Iterator[pa.RecordBatch]:
+def counted(
+    batches: Iterable[pa.RecordBatch], edges: Mapping[str, Sequence[float]]
+) -> Iterator[pa.RecordBatch]:
     """Yield, for each batch and column of doubles, the rows in each bin; bin ``i`` lies above ``i`` edges."""
     for batch in batches:
         columns: list[str] = []
         bins: list[int] = []
         rows: list[int] = []
         for name, inner in edges.items():
-            values = batch.column(name).cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
-            place = np.where(np.isnan(values), NULL_BIN, np.searchsorted(np.asarray(inner), values, side="left"))
+            column = batch.column(name).cast(pa.float64()).fill_null(np.nan)
+            values = column.to_numpy(zero_copy_only=False)
+            above = np.searchsorted(np.asarray(inner), values, side="left")
+            place = np.where(np.isnan(values), NULL_BIN, above)
             found, counts = np.unique(place, return_counts=True)
             columns += [name] * len(found)
             bins += found.tolist()

@@ -9,6 +9,8 @@ from functools import partial
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from featurelib.monitoring.bins import COUNTED, counted
+
 BINS = 10
 
 
@@ -29,7 +31,7 @@ def reference_edges(reference: DataFrame, columns: Sequence[str]) -> dict[str, l
 
 def bin_shares(rows: DataFrame, edges: Mapping[str, Sequence[float]]) -> dict[str, dict[int, float]]:
     """Return, for each column, the share of rows in each bin; bin -1 holds nulls and NaN."""
-    # Ten bins of fifty columns are one expression too large for Spark to compile; numpy counts them in one pass.
+    # Ten bins of fifty columns are too much for one Spark expression; numpy counts them in one pass.
     counts = rows.select(*edges).mapInArrow(partial(counted, edges=dict(edges)), COUNTED)
     found: dict[str, dict[int, int]] = {column: {} for column in edges}
     for row in counts.groupBy("column", "bin").agg(F.sum("rows").alias("rows")).collect():

@@ -222,7 +222,6 @@ class Tracker:
                 "end the program that holds it, or start the server, then try again",
             ) from error
 
-
     def _registered(self, outbox: Outbox) -> RegisteredModel:
         submission = outbox.submission
         with self._client() as client:

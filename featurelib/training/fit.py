@@ -360,9 +360,7 @@ def _refitted(
     )
 
 
-def _lift_table(
-    workshop: _Workshop, steps: Sequence[tuple[LiftStep, tuple[str, ...]]]
-) -> list[LiftMetrics]:
+def _lift_table(workshop: _Workshop, steps: Sequence[tuple[LiftStep, tuple[str, ...]]]) -> list[LiftMetrics]:
     """Fit the lift learner on sampled training rows with each step's features; measure it on test rows."""
     spec = workshop.model.lift_learner
     form = estimators.form_of(spec)
