@@ -71,7 +71,6 @@ def _unexpected(error: Exception) -> int:
         print(f"error: {error.format_message()}\n  to do: see featurelib --help", file=sys.stderr)  # noqa: T201
         return 2
     traceback.print_exception(error)
-    print(f"error: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
     return 1
 
 

@@ -33,7 +33,7 @@ _SPEED = {  # methods above HotSpot's limit are never compiled: better that Spar
     "spark.sql.codegen.hugeMethodLimit": "8000",
 }
 # A run of minutes on a few cores pays more for optimising compilers and collectors than it gets back.
-_LOCAL_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseParallelGC"
+_LOCAL_JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m -XX:+UseParallelGC"
 _LOCAL = {  # on one machine a task costs more than its rows: fewer tasks, no servers
     "spark.ui.enabled": "false",
     "spark.databricks.delta.snapshotPartitions": "2",
