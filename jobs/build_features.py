@@ -1,4 +1,5 @@
 """Compute features where something is new."""
+
 from __future__ import annotations
 
 from featurelib.cli import job

@@ -1,4 +1,5 @@
 """Join mature labels to features and split them by time."""
+
 from __future__ import annotations
 
 from featurelib.cli import job

@@ -1,4 +1,5 @@
 """Load landed days that are not loaded yet."""
+
 from __future__ import annotations
 
 from featurelib.cli import job

@@ -1,4 +1,5 @@
 """Compact and vacuum the tables."""
+
 from __future__ import annotations
 
 from featurelib.cli import job

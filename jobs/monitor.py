@@ -1,4 +1,5 @@
 """Measure drift, and quality where labels are known."""
+
 from __future__ import annotations
 
 from featurelib.cli import job

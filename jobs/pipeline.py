@@ -1,4 +1,5 @@
 """Run every step; each does what is left to do."""
+
 from __future__ import annotations
 
 from featurelib.cli import job

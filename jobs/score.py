@@ -1,4 +1,5 @@
 """Predict every day that has no prediction yet."""
+
 from __future__ import annotations
 
 from featurelib.cli import job

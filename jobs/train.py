@@ -1,4 +1,5 @@
 """Tune, fit, register and judge the models."""
+
 from __future__ import annotations
 
 from featurelib.cli import job

@@ -9,12 +9,14 @@ from pyspark.sql import functions as F
 
 from featurelib.errors import FeaturelibError
 from featurelib.pipeline.context import Context, StepResult
+from featurelib.pipeline.schemas import struct
 from featurelib.point_in_time.buckets import AS_OF
 from featurelib.specs import Split
-from featurelib.tables import ALL, begin_run, content_hash, published
+from featurelib.tables import ALL, begin_run, content_hash, published, read
 from featurelib.timeline import duration_micros
 
 SPLIT = "_split"
+_CONTENT = struct(rows="long", content="string")
 
 
 def build_training_set(context: Context) -> StepResult:
@@ -35,11 +37,13 @@ def build_training_set(context: Context) -> StepResult:
         mature = F.col(project.label.name).isNotNull()
         chosen = split.where(mature & F.col(SPLIT).isNotNull())
         run.create(context.names.training, chosen.schema, description=f"Training set of {project.name}.")
-        if context.names.training in published(context.store) and content_hash(chosen) == content_hash(
-            run.read(context.names.training)
-        ):
+        content = content_hash(chosen)
+        if content == training_content(context):
             return StepResult("training set", "unchanged")
         run.write(chosen, context.names.training, replace=ALL)
+        run.create(context.names.training_content, _CONTENT, description="What the training set holds.")
+        row = context.spark.createDataFrame([content], _CONTENT).coalesce(1)
+        run.write(row, context.names.training_content, replace=ALL)
         counts = _counts(run.read(context.names.training), project.label.name)
         immature = features.count() - sum(rows for rows, _ in counts.values())
         run.publish(published_at=context.as_of)
@@ -53,6 +57,14 @@ def build_training_set(context: Context) -> StepResult:
         facts={"parts": {part: rows for part, (rows, _) in counts.items()}, "left_out": immature},
         versions=run.versions,
     )
+
+
+def training_content(context: Context) -> tuple[int, str] | None:
+    """Return rows and content hash of the published training set, None when there is none."""
+    if context.names.training_content not in published(context.store):
+        return None
+    row = read(context.spark, context.store, context.names.training_content).collect()[0]
+    return row["rows"], row["content"]
 
 
 def mature_labels(context: Context, rows: DataFrame) -> DataFrame:

@@ -84,6 +84,11 @@ class TableNames:
         return f"training.{self.pipeline}"
 
     @property
+    def training_content(self) -> str:
+        """One row: how many rows the training set has, and the hash of their content."""
+        return f"training.{self.pipeline}_content"
+
+    @property
     def predictions(self) -> str:
         """One row a prediction."""
         return f"predictions.{self.pipeline}"

@@ -11,13 +11,14 @@ import featurelib
 from featurelib.config import spec_hash
 from featurelib.errors import FeaturelibError
 from featurelib.lineage.records import code_version, package_versions
+from featurelib.pipeline.build_training_set import training_content
 from featurelib.pipeline.context import Context, StepResult
 from featurelib.pipeline.frames import features_hash
 from featurelib.registry.gate import Verdict, gate
 from featurelib.registry.outbox import Outbox, Submission, read_outbox, write_outbox
 from featurelib.registry.tracker import RegisteredModel, Tracker
 from featurelib.specs import ModelSpec
-from featurelib.tables import content_hash, published, read
+from featurelib.tables import published, read
 from featurelib.training.fit import TrainingOptions, train_model
 from featurelib.training.tuning import Trial
 
@@ -44,9 +45,8 @@ def train(context: Context, *, comment: str = "") -> StepResult:
 
 def _train_one(context: Context, name: str, model: ModelSpec, comment: str) -> StepResult:
     version = published(context.store)[context.names.training]
-    training = read(context.spark, context.store, context.names.training, version=version)
-    rows, content = content_hash(training)
-    made_from = hashlib.sha256(f"{spec_hash(model)} {rows} {content}".encode()).hexdigest()
+    content = training_content(context)
+    made_from = hashlib.sha256(f"{spec_hash(model)} {content}".encode()).hexdigest()
     outbox_id = f"{name}-{made_from[:16]}"
     tracker = Tracker(context.project.settings.tracking)
     registered = tracker.submitted(name, outbox_id)

@@ -149,10 +149,8 @@ def test_one_day_more_touches_one_day(contexts: Contexts, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("step", "point"),
     [
-        ("ingest", "write.silver.flights.after"),
         ("ingest", "publish.before"),
         ("build_features", "write.features.flights.after"),
-        ("build_features", "publish.after"),
     ],
 )
 def test_a_killed_step_is_mended_by_a_rerun(
