@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -59,7 +59,11 @@ def ingest(context: Context) -> StepResult:
             was written.
         QualityGateError: too many rows are bad; nothing was published.
     """
-    new = {name: _not_loaded(context, name, table) for name, table in context.project.tables.items()}
+    loaded = _loaded(context)
+    new = {
+        name: _not_loaded(context, table, loaded.get(name, {}))
+        for name, table in context.project.tables.items()
+    }
     new = {name: files for name, files in new.items() if files}
     if not new:
         return StepResult("ingest", f"no day before {context.as_of:%Y-%m-%d} is left to load")
@@ -86,11 +90,10 @@ def ingest(context: Context) -> StepResult:
 # --- which files ----------------------------------------------------------------------------------------
 
 
-def _not_loaded(context: Context, name: str, table: LandedTable) -> list[LandedFile]:
+def _not_loaded(context: Context, table: LandedTable, loaded: Mapping[str, int]) -> list[LandedFile]:
     """Return the landed files of days that ended before ``as_of`` and are not in the ledger."""
     landed = landed_files(context.project.settings.landing, table.landing)
     complete = [file for file in landed if file.day + timedelta(days=1) <= context.as_of.date()]
-    loaded = _loaded(context, name)
     for file in complete:
         if file.name in loaded and loaded[file.name] != file.bytes:
             raise InputError(
@@ -101,13 +104,14 @@ def _not_loaded(context: Context, name: str, table: LandedTable) -> list[LandedF
     return [file for file in complete if file.name not in loaded]
 
 
-def _loaded(context: Context, name: str) -> dict[str, int]:
-    """Return the loaded files of a table and their size."""
-    if context.names.files not in published(context.store):
-        return {}
-    ledger = read(context.spark, context.store, context.names.files)
-    rows = ledger.where(F.col("table") == name).select("name", "bytes").collect()
-    return {row["name"]: row["bytes"] for row in rows}
+def _loaded(context: Context) -> dict[str, dict[str, int]]:
+    """Return, by table, the loaded files and their size."""
+    found: dict[str, dict[str, int]] = {}
+    if context.names.files in published(context.store):
+        ledger = read(context.spark, context.store, context.names.files)
+        for row in ledger.select("table", "name", "bytes").collect():
+            found.setdefault(row["table"], {})[row["name"]] = row["bytes"]
+    return found
 
 
 def _inspection(context: Context, name: str, files: Sequence[LandedFile]) -> list[dict[str, Any]]:
@@ -137,13 +141,12 @@ def _refuse_faults(context: Context, ledger: dict[str, list[dict[str, Any]]]) ->
 
 
 def _listed(context: Context, files: Sequence[LandedFile]) -> DataFrame:
-    rows = [(file.name, file.day, file.uri) for file in files]
-    tasks = max(
-        1, min(context.project.settings.spark.shuffle_partitions, -(-len(files) // _FILES_A_TASK) * 2)
-    )
-    return context.spark.createDataFrame(rows, "name string, day date, uri string").repartitionByRange(
-        tasks, "day"
-    )
+    """Return the files as rows, neighbouring days in one task, so that tasks write few partitions."""
+    most = context.project.settings.spark.shuffle_partitions
+    tasks = max(1, min(most, -(-len(files) // _FILES_A_TASK) * 2))
+    rows = [(file.name, file.day, file.uri, place * tasks // len(files)) for place, file in enumerate(files)]
+    listed = context.spark.createDataFrame(rows, "name string, day date, uri string, task int")
+    return listed.repartitionById(tasks, F.col("task")).drop("task")
 
 
 # --- one table ------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ sort in Spark. Only the public DataFrame API is used.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import reduce
 
 import pyarrow as pa
@@ -27,6 +28,7 @@ from featurelib.point_in_time.buckets import (
     with_features,
 )
 from featurelib.point_in_time.outputs import output_type
+from featurelib.point_in_time.reach import only_reachable
 from featurelib.specs import FeatureView
 from featurelib.timeline import duration_micros, window_micros
 
@@ -39,6 +41,7 @@ def columnar_features(
     sources: Mapping[str, DataFrame],
     *,
     tie_breakers: Mapping[str, Sequence[str]],
+    between: tuple[datetime, datetime] | None,
     buckets: int,
 ) -> DataFrame:
     """Return the spine with the views' features, by one shuffle for each distinct entity key.
@@ -52,7 +55,7 @@ def columnar_features(
     carried = _packed(spine, keys=keys[0], buckets=buckets, tag=SPINE_TAG)
     schema = spine.schema
     for position, (key, members) in enumerate(groups.items()):
-        task, inputs = _key_task(key, members, sources, tie_breakers=tie_breakers)
+        task, inputs = _key_task(key, members, sources, tie_breakers=tie_breakers, between=between)
         packed = [_packed(frame, keys=key, buckets=buckets, tag=tag) for tag, frame in inputs.items()]
         shuffled = reduce(DataFrame.unionAll, [carried, *packed]).repartitionById(buckets, F.col("bucket"))
         schema = T.StructType([*schema.fields, *_fields(members, sources)])
@@ -104,6 +107,7 @@ def _key_task(
     sources: Mapping[str, DataFrame],
     *,
     tie_breakers: Mapping[str, Sequence[str]],
+    between: tuple[datetime, datetime] | None,
 ) -> tuple[KeyTask, dict[int, DataFrame]]:
     """Return what a bucket computes for views that share a key, and the frames to shuffle, by tag."""
     tasks: list[SourceTask] = []
@@ -116,7 +120,7 @@ def _key_task(
         features = tuple(feature for view in members for feature in _features(view, frame.schema))
         tasks.append(SourceTask(tag, order, features))
         columns = dict.fromkeys([*keys, EVENT_TS, KNOWN_TS, *order, *used])
-        inputs[tag] = frame.select(*columns)
+        inputs[tag] = only_reachable(frame, members, between).select(*columns)
     return KeyTask(keys, tuple(tasks)), inputs
 
 

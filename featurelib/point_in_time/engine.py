@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -14,7 +14,6 @@ from featurelib.point_in_time.buckets import AS_OF, EVENT_TS, KNOWN_TS
 from featurelib.point_in_time.columnar import columnar_features
 from featurelib.point_in_time.outputs import output_type
 from featurelib.specs import FeatureView
-from featurelib.timeline import duration_micros, window_micros
 
 
 def features_as_of(
@@ -61,13 +60,13 @@ def features_as_of(
                 "add it to sources",
             )
         members = [view for view in views if view.source == name]
-        checked = _checked_source(sources[name], name, members, spine.schema)
-        prepared[name] = _only_reachable(checked, members, between)
+        prepared[name] = _checked_source(sources[name], name, members, spine.schema)
     return columnar_features(
         spine,
         views,
         prepared,
         tie_breakers=tie_breakers or {},
+        between=between,
         buckets=buckets or int(spine.sparkSession.conf.get("spark.sql.shuffle.partitions") or 8),
     )
 
@@ -113,29 +112,6 @@ def _checked_source(
                 _require_column(source.schema, column, f"{where}, input of view {view.name!r}")
             output_type(source.schema, column, op)
     return framed
-
-
-def _only_reachable(
-    source: DataFrame, views: Sequence[FeatureView], between: tuple[datetime, datetime] | None
-) -> DataFrame:
-    """Keep the events that some moment of ``[first, last)`` can see in some window."""
-    if between is None:
-        return source
-    first, last = between
-    kept = source.where(F.col(EVENT_TS) < F.lit(last))
-    reach = [_reach(view) for view in views]
-    if all(micros is not None for micros in reach):
-        longest = timedelta(microseconds=max(micros for micros in reach if micros is not None))
-        kept = kept.where(F.col(EVENT_TS) >= F.lit(first - longest))
-    return kept
-
-
-def _reach(view: FeatureView) -> int | None:
-    """Microseconds back to the oldest event the view can see, or None for all of them."""
-    reaches = [window_micros(window) for _, _, _, window in view.features() if window is not None]
-    if view.latest is not None:
-        reaches.append(None if view.latest.max_age is None else duration_micros(view.latest.max_age))
-    return None if None in reaches else max(micros for micros in reaches if micros is not None)
 
 
 def _require_column(schema: T.StructType, column: str, where: str) -> None:

@@ -84,14 +84,17 @@ def test_the_report_stands_beside_the_tables(ran: Context) -> None:
 
 
 def test_features_of_real_flights_equal_the_second_opinion(ran: Context) -> None:
-    """The columnar shuffle and plain Spark agree on every feature of the flights of one morning."""
+    """The columnar shuffle and plain Spark agree on five views of the flights of one morning."""
     project = ran.project
     silver = {name: table(ran, f"silver.{name}") for name in project.tables}
-    spine = spine_frame(project, silver["flights"].where("_day = DATE'2013-01-07' AND hour < 7"))
+    spine = spine_frame(project, silver["flights"].where("_day = DATE'2013-01-07' AND hour < 6"))
     sources, ties = source_frames(project, lambda name: silver[name]), tie_breakers(project)
 
-    got = features_as_of(spine, project.views, sources, tie_breakers=ties).collect()
-    wanted = plain_spark_features(spine, project.views, sources, tie_breakers=ties).collect()
+    chosen = {"origin_arrivals", "carrier_departures", "origin_weather", "plane_departures", "plane_facts"}
+    views = [view for view in project.views if view.name in chosen]
+
+    got = features_as_of(spine, views, sources, tie_breakers=ties).collect()
+    wanted = plain_spark_features(spine, views, sources, tie_breakers=ties).collect()
 
     rounded = [
         sorted(repr([f"{v:.9g}" if isinstance(v, float) else v for v in row]) for row in rows)
