@@ -37,10 +37,11 @@ def build_training_set(context: Context) -> StepResult:
         mature = F.col(project.label.name).isNotNull()
         chosen = split.where(mature & F.col(SPLIT).isNotNull())
         run.create(context.names.training, chosen.schema, description=f"Training set of {project.name}.")
-        content = content_hash(chosen)
-        if content == training_content(context):
+        before = training_content(context)
+        if before is not None and before == content_hash(chosen):
             return StepResult("training set", "unchanged")
         run.write(chosen, context.names.training, replace=ALL)
+        content = content_hash(run.read(context.names.training))
         run.create(context.names.training_content, _CONTENT, description="What the training set holds.")
         row = context.spark.createDataFrame([content], _CONTENT).coalesce(1)
         run.write(row, context.names.training_content, replace=ALL)
