@@ -88,8 +88,9 @@ class HyperoptTuner:
     """Hyperopt's tree of Parzen estimators, asked and told by driver threads of ours.
 
     The first trials take the estimators in turn, so that each is tried; the first third of the trials (at
-    least two an estimator) are random draws, the rest follow what was learnt. With ``parallelism`` 1 the
-    proposals depend on the seed and the values alone; with more, also on which trial ends first.
+    least two an estimator) are random draws, the rest follow what was learnt. Proposals depend on the seed
+    and the values alone, however many trials run at a time: number ``n`` has learnt from exactly the trials
+    up to ``n - parallelism``, and waits for the last of them where it must.
 
     Attributes:
         tuning: trials, parallelism, metric and seed.
@@ -112,12 +113,16 @@ class HyperoptTuner:
         telling = threading.Lock()
 
         def work() -> None:
-            while (asked := proposals.ask()) is not None:
-                trial = _tried(asked, objective)
-                with telling:
-                    proposals.tell(trial)
-                    done.append(trial)
-                    on_trial(trial)
+            try:
+                while (asked := proposals.ask()) is not None:
+                    trial = _tried(asked, objective)
+                    with telling:
+                        proposals.tell(trial)
+                        done.append(trial)
+                        on_trial(trial)
+            except BaseException:
+                proposals.stop()
+                raise
 
         run_beside([work] * self.tuning.parallelism, spark=self.spark, at_once=self.tuning.parallelism)
         trials = tuple(sorted(done, key=lambda trial: trial.number))
@@ -174,33 +179,61 @@ class _Proposals:
         # The domain's function is never called: we ask for points only.
         self._domain = Domain(len, self._space)
         self._trials = Trials()
-        self._lock = threading.Lock()
+        self._turn = threading.Condition()
         self._asked = 0
+        self._proposed = 0
+        self._stopped = False
+        self._told: dict[int, Trial] = {}
+        self._learnt = 0
         self._points: list[dict[str, Any]] = []
 
     def ask(self) -> Trial | None:
-        """Return the next proposal, or None when all trials have been asked for."""
-        with self._lock:
+        """Return the next proposal, or None when all were asked for; waits for what it has to learn from."""
+        with self._turn:
             if self._asked == self._tuning.trials:
                 return None
             number = self._asked
             self._asked += 1
-            return self._proposal(number)
+            self._turn.wait_for(lambda: self._stopped or self._is_turn_of(number))
+            if self._stopped:
+                return None
+            for earlier in range(self._learnt, number - self._tuning.parallelism + 1):
+                self._learn(self._told[earlier])
+                self._learnt = earlier + 1
+            proposal = self._proposal(number)
+            self._proposed += 1
+            self._turn.notify_all()
+            return proposal
 
     def tell(self, trial: Trial) -> None:
-        """Record the outcome; a failed trial counts as worse than any other."""
+        """Take the outcome; it is learnt from when its turn comes."""
+        with self._turn:
+            self._told[trial.number] = trial
+            self._turn.notify_all()
+
+    def stop(self) -> None:
+        """Give no further proposals, and let nobody wait for one."""
+        with self._turn:
+            self._stopped = True
+            self._turn.notify_all()
+
+    def _is_turn_of(self, number: int) -> bool:
+        known = all(earlier in self._told for earlier in range(number - self._tuning.parallelism + 1))
+        return self._proposed == number and known
+
+    def _learn(self, trial: Trial) -> None:
+        """Record the outcome with Hyperopt; a failed trial counts as worse than any other."""
         from hyperopt import JOB_STATE_DONE, STATUS_FAIL, STATUS_OK
 
-        with self._lock:
-            for document in self._trials._dynamic_trials:
-                if document["tid"] == trial.number:
-                    document["state"] = JOB_STATE_DONE
-                    document["result"] = (
-                        {"status": STATUS_OK, "loss": _loss(trial.metric, trial.value)}
-                        if trial.state == "done"
-                        else {"status": STATUS_FAIL}
-                    )
-            self._trials.refresh()
+        for document in self._trials._dynamic_trials:
+            if document["tid"] == trial.number:
+                document["state"] = JOB_STATE_DONE
+                document["result"] = (
+                    {"status": STATUS_OK, "loss": _loss(trial.metric, trial.value)}
+                    if trial.state == "done"
+                    else {"status": STATUS_FAIL}
+                )
+        self._trials.refresh()
 
     def _proposal(self, number: int) -> Trial:
         from hyperopt import space_eval

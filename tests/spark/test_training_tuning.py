@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -40,6 +41,34 @@ def test_proposals_depend_on_the_seed_alone():
 
     assert [t.parameters for t in first] == [t.parameters for t in again]
     assert [t.parameters for t in first] != [t.parameters for t in other]
+
+
+@pytest.mark.parametrize("parallelism", [2, 3])
+def test_proposals_do_not_depend_on_which_trial_ends_first(parallelism):
+    """However long each of the trials at work takes, the same points are proposed."""
+
+    def slow(turn):
+        def objective(trial):
+            time.sleep(0.004 * ((trial.number * turn) % 5))
+            return _distance(trial)
+
+        return objective
+
+    searches = [_search(parallelism=parallelism, objective=slow(turn))[0] for turn in (1, 2, 3)]
+
+    proposed = [[trial.parameters for trial in trials] for trials in searches]
+    assert proposed[0] == proposed[1] == proposed[2]
+
+
+def test_a_broken_report_ends_the_search():
+    """An error outside a trial is raised, and no thread is left waiting for its turn."""
+
+    def report(trial):
+        raise KeyError(trial.number)
+
+    tuner = HyperoptTuner(Tuning(trials=6, parallelism=2))
+    with pytest.raises(KeyError):
+        tuner.search(ESTIMATORS, _distance, on_trial=report)
 
 
 def test_each_estimator_is_tried_in_turn_first():
