@@ -13,6 +13,9 @@ setup(
         "deltalake>=1.6,<2",
         "hyperopt==0.3.0",
         "jinja2>=3.1,<4",
+        "markdown-it-py",
+        "markupsafe",
+        "typing_extensions",
         "matplotlib>=3.10,<4",
         "mlflow==3.17.2",  # 3.18.0 names an mlflow-skinny that was never published
         "numpy>=2,<3",
