@@ -259,6 +259,40 @@ prepare_jar_folder() {
   fetch_jars
 }
 
+# --- an archive of Java classes -------------------------------------------------------------------------
+
+jar_path() { awk -v folder="$JARS" '{ printf "%s%s/%s", separator, folder, $2; separator = ":" }' "$SUMS"; }
+
+class_archive() { # its file: one for each Java and list of JARs; it holds paths of VENV
+  local java=java
+  if [[ -n ${JAVA_HOME:-} ]]; then java=$JAVA_HOME/bin/java; fi
+  printf '%s/classes-%s.jsa' "$VENV" "$({ "$java" -version 2>&1; cat "$SUMS"; } | sha256 | cut -c1-16)"
+}
+
+prepare_class_archive() { # starting Spark takes a third less when Java maps its classes instead of reading them
+  local archive
+  archive=$(class_archive)
+  if [[ ! -e $archive ]]; then with_lock "$VENV/.classes.lock" make_class_archive "$archive"; fi
+  if [[ -s $archive ]]; then export FEATURELIB_CLASS_ARCHIVE=$archive; fi
+}
+
+make_class_archive() { # an empty file says that this Java makes none
+  if [[ -e $1 ]]; then return; fi
+  require_space "$VENV" 400
+  say "preparing Java's classes (once)"
+  rm -f "$VENV"/classes-*.jsa
+  "$VENV/bin/spark-submit" --master 'local[2]' --driver-class-path "$(jar_path)" \
+    --driver-java-options "-XX:ArchiveClassesAtExit=$1.$$ -XX:TieredStopAtLevel=1" \
+    "$ROOT/featurelib/class_archive.py" >"$1.log" 2>&1 || true
+  if [[ -s $1.$$ ]]; then
+    mv -f "$1.$$" "$1"
+    rm -f "$1.log"
+  else
+    say "Java made no archive of its classes (log: $1.log); starts take a few seconds longer"
+    : >"$1"
+  fi
+}
+
 # --- running --------------------------------------------------------------------------------------------
 
 spark_environment() { # for Spark from the environment: nothing of another Spark may leak in
@@ -270,6 +304,8 @@ spark_environment() { # for Spark from the environment: nothing of another Spark
 common_environment() {
   export TZ=UTC MLFLOW_DISABLE_TELEMETRY=true FEATURELIB_JARS=$JARS
   export PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH}
+  # Where writing bytecode is forbidden, every worker would compile pandas anew: it is kept in VENV alone.
+  export PYTHONDONTWRITEBYTECODE="" PYTHONPYCACHEPREFIX=$VENV/bytecode
 }
 
 prepare() {
@@ -277,6 +313,7 @@ prepare() {
   prepare_java
   prepare_jars
   spark_environment
+  prepare_class_archive
 }
 
 run_tests() { # every check runs, whatever the ones before it said

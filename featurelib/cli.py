@@ -6,19 +6,22 @@ import os
 import shlex
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from featurelib.errors import ConfigError, FeaturelibError, NoNewData
+from featurelib.cli_features import looking
+from featurelib.cli_options import PROJECT, AsOf, Env, Folder, IdleOk, Overrides, pair_of, project_of
+from featurelib.errors import FeaturelibError, NoNewData
+from featurelib.threads import begin
 from featurelib.timeline import parse_instant
 
 if TYPE_CHECKING:
     from featurelib.pipeline.context import Context
     from featurelib.specs import Project
 
-PROJECT = Path(__file__).resolve().parent.parent
 
 app = typer.Typer(
     name="featurelib",
@@ -27,16 +30,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Point-in-time feature and training pipelines on Spark and Delta.",
 )
-
-Env = Annotated[str, typer.Option("--env", help="Environment: a file conf/env/ENV.yaml.")]
-Folder = Annotated[str, typer.Option("--pipeline", help="The pipeline's folder.")]
-AsOf = Annotated[
-    str, typer.Option("--as-of", help="The moment asked about, UTC: 2013-12-31 or 2013-12-31T06:00:00Z.")
-]
-Overrides = Annotated[
-    list[str] | None, typer.Option("-c", help="Override a setting, as -c spark.driver_memory=8g.")
-]
-IdleOk = Annotated[bool, typer.Option("--idle-ok", help="Exit 0 instead of 5 when there was nothing to do.")]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -47,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code; errors are printed, never raised."""
     try:
-        app(args=arguments, standalone_mode=False)
+        code = app(args=arguments, standalone_mode=False)  # what a command's typer.Exit says, else None
     except FeaturelibError as error:
         word = "nothing to do" if isinstance(error, NoNewData) else "error"
         print(f"{word}: {error}", file=sys.stderr)  # noqa: T201 - the command's own output
@@ -58,7 +51,7 @@ def run(arguments: list[str] | None = None) -> int:
         return 1
     except Exception as error:  # noqa: BLE001 - the outermost place: everything becomes an exit code
         return _unexpected(error)
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def job(step: str) -> None:
@@ -77,23 +70,22 @@ def _unexpected(error: Exception) -> int:
 # --- steps ----------------------------------------------------------------------------------------------
 
 
-def _project(folder: str, env: str, overrides: list[str] | None) -> Project:
-    from featurelib.config import load_project
+def _opening(project: Project) -> Callable[[str], Context]:
+    """Begin to start a session, and return what gives the context of a moment once it is there.
 
-    place = Path(folder)
-    if not place.is_absolute() and not place.exists():
-        place = PROJECT / folder
-    return load_project(place, env=env, overrides=overrides or ())
-
-
-def _context(project: Project, as_of: str) -> Context:
-    from featurelib.pipeline.context import Context
-    from featurelib.pipeline.progress import Progress
+    Java takes seconds to start, and so do the imports of the steps: commands call this first.
+    """
     from featurelib.session import build_session
 
-    moment = parse_instant(as_of)
-    spark = build_session(project.settings.spark, app_name=f"{project.name}-{project.env}")
-    return Context(project, spark, moment, Progress())
+    session = begin(lambda: build_session(project.settings.spark, app_name=f"{project.name}-{project.env}"))
+
+    def context(as_of: str) -> Context:
+        from featurelib.pipeline.context import Context
+        from featurelib.pipeline.progress import Progress
+
+        return Context(project, session(), parse_instant(as_of), Progress())
+
+    return context
 
 
 def _step(name: str, text: str) -> None:
@@ -104,10 +96,11 @@ def _step(name: str, text: str) -> None:
         overrides: Overrides = None,
         idle_ok: IdleOk = False,
     ) -> None:
+        parse_instant(as_of)
+        context = _opening(project_of(pipeline, env, overrides))
         from featurelib.pipeline.steps import run_step
 
-        context = _context(_project(pipeline, env, overrides), as_of)
-        result = run_step(context, name)
+        result = run_step(context(as_of), name)
         if result.is_idle and not idle_ok:
             raise NoNewData(f"{name}: {result.summary}")
 
@@ -135,9 +128,11 @@ def pipeline_command(
     idle_ok: IdleOk = False,
 ) -> None:
     """Run ingest, features, training set, training, scoring and monitoring, and write the report."""
+    parse_instant(as_of)
+    context = _opening(project_of(pipeline, env, overrides))
     from featurelib.pipeline.steps import run_pipeline
 
-    results = run_pipeline(_context(_project(pipeline, env, overrides), as_of))
+    results = run_pipeline(context(as_of))
     if all(result.is_idle for result in results if result.step != "monitor") and not idle_ok:
         raise NoNewData("pipeline: every step was done before")
 
@@ -151,10 +146,11 @@ def demo(
     overrides: Overrides = None,
 ) -> None:
     """Take 336,776 real flights from raw daily files to governed predictions."""
+    project = project_of("conf/flights", env, overrides)
+    context = _opening(project)
     from featurelib.pipeline.demo import run_demo
 
-    project = _project("conf/flights", env, overrides)
-    run_demo(project, lambda as_of: _context(project, as_of), next_day=next_day)
+    run_demo(project, context, next_day=next_day)
 
 
 # --- looking --------------------------------------------------------------------------------------------
@@ -169,13 +165,14 @@ def config_command(
 ) -> None:
     """Check the configuration; with --print, show every value and where it came from."""
     from featurelib.config import explain_config, render_settings
+    from featurelib.derived import feature_names
 
     place = pipeline if Path(pipeline).exists() else str(PROJECT / pipeline)
     if show:
         typer.echo(render_settings(explain_config(place, env, overrides or ())))
-    project = _project(pipeline, env, overrides)
+    project = project_of(pipeline, env, overrides)
     if not show:
-        features = sum(len(view.feature_names) for view in project.views)
+        features = len(feature_names(project))
         typer.echo(f"{project.name} ({env}): {len(project.views)} views, {features} features, all valid")
 
 
@@ -196,8 +193,8 @@ def tables(
     """Show every published table: version, rows and a hash of its content without run identities."""
     from featurelib.pipeline.contents import contents
 
-    project = _project(pipeline, env, overrides)
-    context = _context(project, "1970-01-01")
+    project = project_of(pipeline, env, overrides)
+    context = _opening(project)("1970-01-01")
     typer.echo(f"{'table':<32}{'version':>8}{'rows':>12}  content")
     for row in contents(context):
         typer.echo(f"{row.table:<32}{row.version:>8}{row.rows:>12,}  {row.content}")
@@ -218,7 +215,7 @@ def register(
     """Register a trained model that MLflow could not take at the time."""
     from featurelib.registry.tracker import Tracker, register_from_outbox
 
-    tracker = Tracker(_project(pipeline, env, overrides).settings.tracking)
+    tracker = Tracker(project_of(pipeline, env, overrides).settings.tracking)
     registered = register_from_outbox(Path(from_outbox), tracker=tracker)
     typer.echo(f"registered {registered.name} version {registered.version}")
 
@@ -231,7 +228,7 @@ def ui(
     port: Annotated[int, typer.Option("--port", help="Port on the loopback address.")] = 5000,
 ) -> None:
     """Open MLflow on this environment's runs and models, until interrupted."""
-    uri = _project(pipeline, env, overrides).settings.tracking.tracking_uri
+    uri = project_of(pipeline, env, overrides).settings.tracking.tracking_uri
     typer.echo(f"MLflow on http://127.0.0.1:{port}, interrupt to end")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
     os.execv(sys.executable, [*command, "--port", str(port)])  # noqa: S606 - this very Python, no shell
@@ -247,9 +244,11 @@ def roll_back(
     """Make the previous champion champion again."""
     from featurelib.registry.tracker import Tracker
 
-    champion = Tracker(_project(pipeline, env, overrides).settings.tracking).roll_back(model)
+    champion = Tracker(project_of(pipeline, env, overrides).settings.tracking).roll_back(model)
     typer.echo(f"champion of {model} is version {champion.version} again")
 
+
+app.add_typer(looking)
 
 notebooks = typer.Typer(no_args_is_help=True, help="Run Databricks-style notebooks anywhere.")
 app.add_typer(notebooks, name="notebook")
@@ -269,17 +268,10 @@ def notebook_run(
     from featurelib.notebook import run_notebook
     from featurelib.session import build_session
 
-    values = dict(_pair(text) for text in parameters or ())
-    spark = build_session(_project("conf/flights", env, overrides).settings.spark, app_name=Path(path).stem)
+    values = dict(pair_of(text) for text in parameters or ())
+    spark = build_session(project_of("conf/flights", env, overrides).settings.spark, app_name=Path(path).stem)
     run_notebook(path, spark=spark, parameters=values, html=out)
     typer.echo(f"ran {shlex.quote(path)}" + (f", page {out}" if out else ""))
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ConfigError(f"parameter {text!r}", "name=value", "write -p day=2013-12-30")
-    return name, value
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from featurelib.config_checks import check_all
 from featurelib.config_draft import Draft, drafted
@@ -133,10 +134,15 @@ def render_settings(settings: Sequence[Setting]) -> str:
     return "\n".join(f"{key:<{widths[0]}}  {value:<{widths[1]}}  {origin}" for key, value, origin in rows)
 
 
-def spec_hash(spec: Spec) -> str:
-    """Return the SHA-256, in hex, of what the spec says; the order of its keys does not count."""
+def spec_hash(spec: Spec, *, exclude: Mapping[str, Any] | None = None) -> str:
+    """Return the SHA-256, in hex, of what the spec says; the order of its keys does not count.
+
+    Args:
+        spec: what to hash.
+        exclude: fields to leave out, as pydantic's ``model_dump`` takes them.
+    """
     text = json.dumps(
-        spec.model_dump(mode="json", by_alias=True),
+        spec.model_dump(mode="json", by_alias=True, exclude=None if exclude is None else dict(exclude)),
         sort_keys=True,
         separators=(",", ":"),
         ensure_ascii=False,
@@ -198,6 +204,7 @@ def _project(draft: Draft, folder: str) -> Project:
         "gates",
         "entities",
         "sources",
+        "derived",
         "spine",
         "label",
         "split",

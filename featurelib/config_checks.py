@@ -5,17 +5,20 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
-from types import MappingProxyType
+from typing import Literal
 
-from featurelib import expressions
 from featurelib.config_draft import Draft
 from featurelib.config_tree import KeyPath
+from featurelib.derived import columns_of_derived
 from featurelib.errors import nearest
-from featurelib.expressions import ExpressionError, Select
+from featurelib.expressions import language
+from featurelib.expressions.language import ExpressionError, Select
+from featurelib.operations import GIVES_INPUT, GIVES_LIST, GIVES_LONG, OF_NUMBERS, OF_ORDERED
 from featurelib.specs import (
     NUMERIC_TYPES,
     ORDERED_TYPES,
     ColumnType,
+    FeatureDefinition,
     FeatureView,
     LandedTable,
     ModelSpec,
@@ -25,15 +28,15 @@ from featurelib.specs import (
 
 __all__ = ["check_all", "source_types"]
 
+FeatureType = ColumnType | Literal["list", "map"]
 Types = Mapping[str, ColumnType | None]
 
+_KEY_TYPES = frozenset({"string", "boolean", "int", "long", "date"})
 _NEEDS = {
-    **dict.fromkeys(("sum", "mean", "stddev"), (NUMERIC_TYPES, "a number")),
-    **dict.fromkeys(("min", "max"), (ORDERED_TYPES, "a number, date or instant")),
+    **dict.fromkeys(OF_NUMBERS, (NUMERIC_TYPES, "a number")),
+    **dict.fromkeys(OF_ORDERED, (ORDERED_TYPES, "a number, text, date or instant")),
+    "by": (_KEY_TYPES, "a text, whole number, boolean or date"),
 }
-_GIVES: Mapping[str, ColumnType] = MappingProxyType(
-    {"count": "long", "sum": "double", "mean": "double", "stddev": "double"}
-)
 
 
 def check_all(draft: Draft) -> None:
@@ -46,7 +49,7 @@ def check_all(draft: Draft) -> None:
     _check_quality(draft)
     for name, view in draft.views.items():
         _check_view(draft, name, view, sources.get(view.source))
-    features = _check_feature_names(draft, sources)
+    features = _check_derived(draft, _check_feature_names(draft, sources))
     for name, model in draft.models.items():
         _check_model(draft, name, model, features)
     _check_dates(draft)
@@ -61,7 +64,7 @@ def source_types(source: Source, table: LandedTable) -> dict[str, ColumnType | N
     scope: dict[str, ColumnType | None] = {**table.silver_types, **source.transform_adds}
     if source.sql is None:
         return {**scope, **source.column_types}
-    select = expressions.check_select(source.sql, source.table, scope)
+    select = language.check_select(source.sql, source.table, scope)
     return {name: source.column_types.get(name, scope.get(text)) for name, text in select.columns.items()}
 
 
@@ -78,11 +81,11 @@ def _check_table(draft: Draft, name: str, table: LandedTable) -> None:
     _check_transform(draft, path, table.transform, table.transform_adds)
     known = [*table.columns, *table.transform_adds]
     for column, text in table.derived.items():
-        _check_derived(draft, (*path, "derived", column), text, known, table.derived)
+        _check_derived_column(draft, (*path, "derived", column), text, known, table.derived)
         known.append(column)
 
 
-def _check_derived(
+def _check_derived_column(
     draft: Draft, path: KeyPath, text: str, known: Sequence[str], derived: Mapping[str, str]
 ) -> None:
     """A derived column uses columns and earlier derived ones; a circle is named whole."""
@@ -107,7 +110,7 @@ def _check_derived(
 
 def _used(text: str) -> tuple[str, ...]:
     try:
-        return expressions.columns_of(text)
+        return language.columns_of(text)
     except ExpressionError:
         return ()
 
@@ -183,6 +186,8 @@ def _check_source(draft: Draft, name: str, source: Source) -> Types | None:
         _check_instant(draft, (*path, instant), getattr(source, instant), scope)
     for index, column in enumerate(source.tie_breaker):
         _check_column(draft, (*path, "tie_breaker", index), column, offered, f"source {name}")
+    for column in source.units:
+        _check_column(draft, (*path, "units", column), column, offered, f"source {name}")
     return offered
 
 
@@ -198,7 +203,7 @@ def _check_columns(draft: Draft, path: KeyPath, source: Source, scope: Types) ->
 
 def _check_sql(draft: Draft, path: KeyPath, source: Source, scope: Types) -> Types | None:
     try:
-        select: Select = expressions.check_select(source.sql or "", source.table, scope)
+        select: Select = language.check_select(source.sql or "", source.table, scope)
     except ExpressionError as error:
         draft.refuse((*path, "sql"), error.given, error.expected, error.action)
         return None
@@ -274,6 +279,10 @@ def _check_view(draft: Draft, name: str, view: FeatureView, offered: Types | Non
     if offered is not None:
         for path, op, column in _inputs(name, view):
             _check_input(draft, path, op, column, offered, view.source)
+        for index, aggregation in enumerate(view.aggregations):
+            if aggregation.where is not None:
+                where = ("views", name, "aggregations", index, "where")
+                _check_expression(draft, where, aggregation.where, offered)
     _check_keys(draft, name, view, offered)
 
 
@@ -284,6 +293,8 @@ def _inputs(name: str, view: FeatureView) -> list[tuple[KeyPath, str, str]]:
         if aggregation.input is not None:
             where: KeyPath = ("views", name, "aggregations", index, "input")
             found += [(where, op, aggregation.input) for op in aggregation.ops]
+        if aggregation.by is not None:
+            found.append((("views", name, "aggregations", index, "by"), "by", aggregation.by))
     if view.latest is not None:
         for index, column in enumerate(view.latest.inputs):
             found.append((("views", name, "latest", "inputs", index), "latest", column))
@@ -321,29 +332,67 @@ def _check_keys(draft: Draft, name: str, view: FeatureView, offered: Types | Non
             draft.refuse(path, given, "one type")
 
 
-def _check_feature_names(draft: Draft, sources: Mapping[str, Types | None]) -> Types:
+def _check_feature_names(
+    draft: Draft, sources: Mapping[str, Types | None]
+) -> Mapping[str, FeatureType | None]:
     """Return spine columns and features with their types; a name defined twice is noted."""
     spine = {} if draft.spine is None else draft.spine.column_types
-    types: dict[str, ColumnType | None] = dict(spine)
+    types: dict[str, FeatureType | None] = dict(spine)
     owner = dict.fromkeys(types, "the spine")
     if draft.label is not None:
         owner[draft.label.name] = "the label"
     for name, view in draft.views.items():
         offered = sources.get(view.source) or {}
-        for feature, column, op, _ in view.features():
-            if feature in owner:
-                draft.refuse_key(
-                    ("views", name), f"feature {feature!r} is also a column of {owner[feature]}", "one owner"
-                )
-            owner[feature] = f"view {name}"
-            types[feature] = _GIVES.get(op) or offered.get(column or "")
+        for feature in view.features():
+            if feature.name in owner:
+                given = f"feature {feature.name!r} is also a column of {owner[feature.name]}"
+                draft.refuse_key(("views", name), given, "one owner")
+            owner[feature.name] = f"view {name}"
+            types[feature.name] = _feature_type(feature, offered)
+    return types
+
+
+def _feature_type(feature: FeatureDefinition, offered: Types) -> FeatureType | None:
+    if feature.is_map:
+        return "map"
+    if feature.op in GIVES_LIST:
+        return "list"
+    if feature.op in GIVES_INPUT:
+        return offered.get(feature.input or "")
+    return "long" if feature.op in GIVES_LONG and feature.ratio_to is None else "double"
+
+
+def _check_derived(
+    draft: Draft, features: Mapping[str, FeatureType | None]
+) -> Mapping[str, FeatureType | None]:
+    """Return the columns with those of derived features, each over the columns before it."""
+    types = dict(features)
+    if len(draft.views) < len(draft.given("views")) or draft.spine is None:
+        return types  # what is missing there would be reported here once more
+    label = set() if draft.label is None else {draft.label.name}
+    for name, derived in draft.derived.items():
+        path: KeyPath = ("derived", name)
+        form = next(key for key in ("expression", "buckets", "ordinal", "one_hot") if getattr(derived, key))
+        given = getattr(derived, form)
+        if form == "expression":
+            _check_expression(draft, (*path, form), given, types)
+        else:
+            _check_column(draft, (*path, form), given, types, "the feature table")
+            if form == "buckets" and types.get(given) not in {*NUMERIC_TYPES, None}:
+                draft.refuse((*path, form), f"buckets of {given!r}, which is a {types[given]}", "a number")
+        for column, made in columns_of_derived(name, derived).items():
+            if column in types or column in label:
+                draft.refuse_key(path, f"{column!r} is a column already", "a name of its own")
+            types[column] = made.type
     return types
 
 
 # --- models ---------------------------------------------------------------------------------------------
 
 
-def _check_model(draft: Draft, name: str, model: ModelSpec, features: Types) -> None:
+def _check_model(
+    draft: Draft, name: str, model: ModelSpec, features: Mapping[str, FeatureType | None]
+) -> None:
     if len(draft.views) < len(draft.given("views")) or draft.spine is None:
         return  # what is missing there would be reported here once more
     path: KeyPath = ("models", name)
@@ -365,7 +414,7 @@ def _check_model(draft: Draft, name: str, model: ModelSpec, features: Types) -> 
                 "numbers",
                 f"add {column} to categorical",
             )
-        elif kind in {"date", "timestamp_utc"}:
+        elif kind in {"date", "timestamp_utc", "list", "map"}:
             draft.refuse(
                 (*path, "features"),
                 f"feature {column!r} is a {kind}",
@@ -402,7 +451,7 @@ def _table(draft: Draft, path: KeyPath, name: str, *, key: bool = False) -> Land
 
 def _check_expression(draft: Draft, path: KeyPath, text: str, columns: Collection[str]) -> bool:
     try:
-        expressions.check(text, columns)
+        language.check(text, columns)
     except ExpressionError as error:
         draft.refuse(path, error.given, error.expected, error.action)
         return False

@@ -18,6 +18,7 @@ from featurelib.config_layers import Place, is_secret_key
 from featurelib.config_tree import KeyPath, Node, Problem, dotted, find, leaves, plain
 from featurelib.errors import nearest
 from featurelib.specs import (
+    Derived,
     Entity,
     FeatureView,
     Label,
@@ -51,7 +52,7 @@ _HOME = {
     "views": "features.yaml",
     "models": "models.yaml",
 }
-_OPTIONAL = ("rules", "gates", "score_from")
+_OPTIONAL = ("rules", "gates", "derived", "score_from")
 _EXPECTED = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -91,6 +92,7 @@ class Draft:
     rules: dict[str, tuple[QualityRule, ...]] = field(default_factory=dict)
     gates: dict[str, QualityGate] = field(default_factory=dict)
     views: dict[str, FeatureView] = field(default_factory=dict)
+    derived: dict[str, Derived] = field(default_factory=dict)
     models: dict[str, ModelSpec] = field(default_factory=dict)
 
     def given(self, section: str) -> list[str]:
@@ -132,6 +134,7 @@ def drafted(tree: Node, place: Place, problems: list[Problem]) -> Draft:
     draft.models = _items(draft, "models", ModelSpec)
     draft.rules = _items(draft, "rules", tuple[QualityRule, ...])
     draft.views = _views(draft)
+    draft.derived = _items(draft, "derived", Derived)
     return draft
 
 

@@ -34,6 +34,8 @@ _SPEED = {  # methods above HotSpot's limit are never compiled: better that Spar
 }
 # A run of minutes on a few cores pays more for optimising compilers and collectors than it gets back.
 _LOCAL_JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m -XX:+UseParallelGC"
+# An archive that does not fit this Java or its JARs is passed over without a word.
+_MAPPED_CLASSES = "-XX:SharedArchiveFile={} -Xlog:disable -Xlog:all=error:stderr"
 _LOCAL = {  # on one machine a task costs more than its rows: fewer tasks, no servers
     "spark.ui.enabled": "false",
     "spark.databricks.delta.snapshotPartitions": "2",
@@ -86,18 +88,38 @@ def session_conf(settings: SparkSettings, *, remote: str | None, launched: bool)
         conf = {key: value for key, value in conf.items() if key not in static}
         return {**conf, **settings.conf}
     if not launched:
-        conf["spark.driver.memory"] = settings.driver_memory
-        options = [_LOCAL_JAVA] if (settings.master or "local").startswith("local") else []
-        logging = PROJECT / "conf" / "log4j2.properties"
-        if logging.is_file():
-            options.append("-Dlog4j2.configurationFile=" + shlex.quote(str(logging)))
-        conf["spark.driver.extraJavaOptions"] = " ".join(options)
-        if "spark.jars.packages" not in settings.conf:
-            conf["spark.jars"] = ",".join(delta_jars())
+        conf.update(_process_conf(settings))
     master = settings.master or ("" if launched else "local[*]")
     if master.startswith("local"):
         conf.update(_LOCAL)
     return {**conf, **settings.conf}
+
+
+def _process_conf(settings: SparkSettings) -> dict[str, str]:
+    """Return the settings of a JVM that has to be started here: its memory, its options and Delta's JARs.
+
+    With a local master the JARs are on the class path that the archive of classes was made for.
+    """
+    is_local = (settings.master or "local").partition("[")[0] == "local"
+    archive = os.environ.get("FEATURELIB_CLASS_ARCHIVE", "") if is_local else ""
+    logging = PROJECT / "conf" / "log4j2.properties"
+    options = [
+        *([_LOCAL_JAVA] if is_local else []),
+        *([_MAPPED_CLASSES.format(shlex.quote(archive))] if archive and Path(archive).is_file() else []),
+        *(["-Dlog4j2.configurationFile=" + shlex.quote(str(logging))] if logging.is_file() else []),
+    ]
+    conf = {
+        "spark.driver.memory": settings.driver_memory,
+        "spark.driver.extraJavaOptions": " ".join(options),
+    }
+    if "spark.jars.packages" not in settings.conf:
+        jars = delta_jars()
+        conf |= (
+            {"spark.driver.extraClassPath": os.pathsep.join(jars)}
+            if is_local
+            else {"spark.jars": ",".join(jars)}
+        )
+    return conf
 
 
 def delta_jars(folder: str | None = None) -> list[str]:

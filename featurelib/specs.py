@@ -7,24 +7,31 @@ that could be built is a spec that can be run. They are written in YAML under ``
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from fnmatch import fnmatchcase
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from featurelib import timeline
-from featurelib.errors import ConfigError, nearest
+from featurelib.derived_specs import Derived
+from featurelib.errors import nearest
+from featurelib.feature_specs import Aggregation, FeatureDefinition, FeatureView, Latest, feature_name
+from featurelib.operations import AggregationOp
+from featurelib.spec_types import NUMERIC_TYPES, ORDERED_TYPES, ColumnType, Duration, Expression, Name, Spec
 
 __all__ = [
     "ESTIMATOR_PARAMETERS",
+    "NUMERIC_TYPES",
+    "ORDERED_TYPES",
+    "SPLIT",
     "Aggregation",
     "AggregationOp",
     "ColumnType",
+    "Derived",
     "Entity",
     "EstimatorSpec",
+    "FeatureDefinition",
     "FeatureView",
     "Gate",
     "Label",
@@ -32,6 +39,7 @@ __all__ = [
     "Latest",
     "LiftStep",
     "ModelSpec",
+    "Name",
     "Project",
     "QualityGate",
     "QualityRule",
@@ -44,45 +52,6 @@ __all__ = [
     "feature_name",
     "select_names",
 ]
-
-ColumnType = Literal["string", "boolean", "int", "long", "double", "date", "timestamp_utc"]
-AggregationOp = Literal["count", "sum", "mean", "min", "max", "stddev", "last"]
-NUMERIC_TYPES = frozenset({"int", "long", "double"})
-ORDERED_TYPES = NUMERIC_TYPES | {"date", "timestamp_utc"}
-
-_NAME = re.compile(r"[a-z_][a-z0-9_]*")
-
-
-def _checked_name(text: str) -> str:
-    if not _NAME.fullmatch(text):
-        raise ValueError(f"{text!r} is no name: lower-case letters, digits and _, not starting with a digit")
-    return text
-
-
-def _checked_duration(text: str) -> str:
-    try:
-        timeline.duration_micros(text)
-    except ConfigError as error:
-        raise ValueError(f"{error.given}; expected {error.expected}") from None
-    return text
-
-
-def _checked_window(text: str) -> str:
-    return text if text == timeline.LIFETIME else _checked_duration(text)
-
-
-Name = Annotated[str, AfterValidator(_checked_name)]
-Duration = Annotated[str, AfterValidator(_checked_duration)]
-WindowText = Annotated[str, AfterValidator(_checked_window)]
-Expression = Annotated[str, Field(min_length=1)]
-"""SQL text in the allow-listed language of :mod:`featurelib.expressions`."""
-
-
-class Spec(BaseModel):
-    """A frozen, comparable, hashable description; unknown fields are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
 
 # --- what is read ---------------------------------------------------------------------------------------
 
@@ -179,6 +148,7 @@ class Source(Spec):
         sql: instead of ``columns`` and ``where``: one ``SELECT ... FROM <table> [WHERE ...]``.
         transform: ``module:function`` of the pipeline's own folder, applied before everything else.
         tie_breaker: columns that order events equal in both instants.
+        units: what columns are measured in, for the catalogue.
     """
 
     table: Name
@@ -191,6 +161,7 @@ class Source(Spec):
     transform: str | None = None
     transform_adds: dict[Name, ColumnType] = Field(default_factory=dict)
     tie_breaker: tuple[Name, ...] = ()
+    units: dict[Name, str] = Field(default_factory=dict)
     description: str = ""
 
     @model_validator(mode="after")
@@ -201,93 +172,6 @@ class Source(Spec):
             odd = sorted(set(self.columns) ^ set(self.column_types))
             raise ValueError(f"columns and column_types must name the same columns; only one has {odd}")
         return self
-
-
-class Aggregation(Spec):
-    """Operations over the windows of one input column; ``input`` is absent only for ``count`` of rows."""
-
-    input: Name | None = None
-    ops: Annotated[tuple[AggregationOp, ...], Field(min_length=1)]
-    windows: Annotated[tuple[WindowText, ...], Field(min_length=1)]
-    description: str = ""
-
-    @model_validator(mode="after")
-    def _input_where_needed(self) -> Self:
-        if self.input is None and set(self.ops) != {"count"}:
-            raise ValueError(f"ops {list(self.ops)} need an input; only count counts rows without one")
-        for what, items in (("op", self.ops), ("window", self.windows)):
-            twice = sorted({item for item in items if items.count(item) > 1})
-            if twice:
-                raise ValueError(f"{what} given twice: {', '.join(twice)}")
-        return self
-
-
-class Latest(Spec):
-    """The newest visible row of a slowly changing source, whole: its columns come from one row.
-
-    A row older than ``max_age`` (``event_ts < as_of_ts - max_age``) counts as absent.
-    """
-
-    inputs: Annotated[tuple[Name, ...], Field(min_length=1)]
-    max_age: Duration | None = None
-    description: str = ""
-
-
-def feature_name(view: str, name: str, op: str, window: str | None = None) -> str:
-    """Return the derived column name, as ``origin_delays__dep_delay_mean_6h``."""
-    parts = [part for part in (name, op, window) if part]
-    return f"{view}__{'_'.join(parts)}"
-
-
-class FeatureView(Spec):
-    """Features of one entity from one source: aggregations over windows, or the latest facts.
-
-    Attributes:
-        name: prefix of every feature of the view.
-        entity_key: columns, present in spine and source under the same names and types.
-        source: name of the source.
-        aggregations: what to compute over windows.
-        latest: what to take from the newest row.
-    """
-
-    name: Name
-    entity_key: Annotated[tuple[Name, ...], Field(min_length=1)]
-    source: Name
-    aggregations: tuple[Aggregation, ...] = ()
-    latest: Latest | None = None
-    owner: str = ""
-    description: str = ""
-
-    @model_validator(mode="after")
-    def _has_distinct_features(self) -> Self:
-        names = [feature for feature, *_ in self.features()]
-        if not names:
-            raise ValueError(f"view {self.name!r} computes nothing: give aggregations or latest")
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"feature defined twice: {', '.join(twice)}")
-        return self
-
-    def features(self) -> Iterator[tuple[str, str | None, str, str | None]]:
-        """Yield ``(feature, input, op, window)`` in column order; ``latest`` has no window."""
-        for aggregation in self.aggregations:
-            for op in aggregation.ops:
-                for window in aggregation.windows:
-                    name = feature_name(self.name, aggregation.input or "", op, window)
-                    yield name, aggregation.input, op, window
-        if self.latest is not None:
-            for column in self.latest.inputs:
-                yield feature_name(self.name, column, "latest"), column, "latest", None
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """The view's feature columns, in order."""
-        return tuple(name for name, *_ in self.features())
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """The source columns the view aggregates or takes, each once, in order of first use."""
-        return tuple(dict.fromkeys(column for _, column, *_ in self.features() if column is not None))
 
 
 class Spine(Spec):
@@ -330,6 +214,10 @@ class Label(Spec):
     value: Expression
     known_ts: Expression
     description: str = ""
+
+
+SPLIT: Final = "_split"
+"""Column of a training set: the part of the split that a row belongs to."""
 
 
 class Split(Spec):
@@ -549,6 +437,7 @@ class Project(Spec):
     entities: dict[Name, Entity]
     sources: dict[Name, Source]
     views: tuple[FeatureView, ...]
+    derived: dict[Name, Derived] = Field(default_factory=dict)
     spine: Spine
     label: Label
     split: Split

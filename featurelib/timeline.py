@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
 
 from featurelib.errors import ConfigError
 
@@ -20,6 +21,7 @@ _MICROS = {
     "w": 604_800_000_000,
 }
 _DURATION = re.compile(r"([1-9][0-9]*)(us|ms|s|m|h|d|w)")
+_LAST = re.compile(r"last ([1-9][0-9]*)")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Interval = tuple[int, int]
@@ -43,9 +45,32 @@ def duration_micros(text: str) -> int:
     return int(match[1]) * _MICROS[match[2]]
 
 
-def window_micros(text: str) -> int | None:
-    """Return the length of a window in microseconds, or None for ``lifetime``."""
-    return None if text == LIFETIME else duration_micros(text)
+class Window(NamedTuple):
+    """How far back events count: at most ``micros`` before the moment, at most the ``rows`` newest.
+
+    None means without bound; a lifetime has neither.
+    """
+
+    micros: int | None = None
+    rows: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Window:
+        """Return the window that a text means: a duration, ``lifetime`` or ``last 10``.
+
+        Raises:
+            ConfigError: the text is none of them.
+        """
+        if text == LIFETIME:
+            return cls()
+        newest = _LAST.fullmatch(text)
+        if newest is not None:
+            return cls(rows=int(newest[1]))
+        try:
+            return cls(micros=duration_micros(text))
+        except ConfigError as error:
+            expected = f"{error.expected}; or lifetime; or last 10 for the ten newest events"
+            raise ConfigError(f"window {text!r}", expected, error.action) from None
 
 
 def to_micros(moment: datetime) -> int:

@@ -1,6 +1,6 @@
 """Landed CSV files are read inside tasks, one after another, as text exactly as received.
 
-Runs inside Spark's Python workers: it imports pyarrow and the standard library only.
+Runs inside Spark's Python workers: it imports pyarrow, numpy and the standard library only.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import csv, fs
 
@@ -102,9 +103,8 @@ def _batches(uri: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
 
 def _numbers(seen: int, rows: int, bad: Sequence[int]) -> pa.Array:
     """Return the numbers of the good rows: those after ``seen`` that no bad row has."""
-    skipped = set(bad)
-    wanted = (number for number in range(seen + 1, seen + rows + len(bad) + 1) if number not in skipped)
-    return pa.array(wanted, pa.int64())
+    numbers = np.arange(seen + 1, seen + rows + len(bad) + 1, dtype=np.int64)
+    return pa.array(numbers[~np.isin(numbers, list(bad))] if bad else numbers)  # a generator imports pandas
 
 
 def _with(

@@ -9,13 +9,16 @@ from datetime import date, datetime
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from featurelib.derived import feature_names
 from featurelib.errors import FeaturelibError
 from featurelib.pipeline.context import Context, StepResult
-from featurelib.pipeline.frames import features_hash, source_frames, spine_frame, tie_breakers
+from featurelib.pipeline.frames import features_hash, tie_breakers, with_derived
+from featurelib.pipeline.ledger import loaded_days
+from featurelib.pipeline.scans import source_inputs, spine_input
 from featurelib.pipeline.schemas import struct
-from featurelib.point_in_time import features_as_of
+from featurelib.point_in_time import Explanation, explain, features_as_of
 from featurelib.point_in_time.buckets import AS_OF
-from featurelib.tables import ALL, Run, begin_run, published, read
+from featurelib.tables import Run, Snapshot, begin_run, published, rows_of, snapshot
 from featurelib.timeline import from_micros
 
 _INPUTS = struct(table="string", day="date", features_hash="string")
@@ -46,15 +49,15 @@ def build_features(context: Context) -> StepResult:
     with begin_run(
         context.spark, context.store, pipeline=context.project.name, run_id=run_id, plan_hash=definition
     ) as run:
-        rows = _write_features(context, run, missing, definition)
+        rows, plan = _write_features(context, run, missing, definition)
         _write_inputs(context, run, loaded, definition)
         run.publish(published_at=context.as_of)
-    features = sum(len(view.feature_names) for view in context.project.views)
-    keys = len({view.entity_key for view in context.project.views})
+    features = len(feature_names(context.project))
+    days = f"{missing.days} day{'s' * (missing.days != 1)} ({missing.why})"
+    shuffles = f"{plan.shuffles or 'no'} shuffle{'s' * (plan.shuffles > 1)}"
     return StepResult(
         "features",
-        f"{features} features of {len(context.project.views)} views for {rows:,} rows of {missing.days} "
-        f"day{'s' * (missing.days != 1)} ({missing.why}), {keys} shuffles",
+        f"{features} features of {len(context.project.views)} views for {rows:,} rows of {days}, {shuffles}",
         run_id,
         facts={
             "features": features,
@@ -62,6 +65,7 @@ def build_features(context: Context) -> StepResult:
             "days": missing.days,
             "why": missing.why,
             "hash": definition,
+            "plan": str(plan),
         },
         versions=run.versions,
     )
@@ -73,14 +77,10 @@ def _inputs_table(context: Context) -> str:
 
 def _loaded_days(context: Context) -> dict[str, set[date]]:
     """Return the loaded days of every table that spine or sources read."""
-    if context.names.files not in published(context.store):
+    spine = context.project.spine.table
+    days = loaded_days(context, {spine, *(source.table for source in context.project.sources.values())})
+    if not any(days.values()):
         raise FeaturelibError("nothing was ingested yet", "loaded days", "run the ingest step first")
-    used = {context.project.spine.table, *(source.table for source in context.project.sources.values())}
-    rows = read(context.spark, context.store, context.names.files).select("table", "day").collect()
-    days: dict[str, set[date]] = {name: set() for name in used}
-    for row in rows:
-        if row["table"] in used:
-            days[row["table"]].add(row["day"])
     return days
 
 
@@ -92,7 +92,7 @@ def _missing(context: Context, loaded: Mapping[str, set[date]], definition: str)
         return Missing(spine_days[0], len(spine_days), "new", is_new=True)
     built: dict[str, set[date]] = {name: set() for name in loaded}
     hashes = set()
-    for row in read(context.spark, context.store, _inputs_table(context)).collect():
+    for row in rows_of(context.store, _inputs_table(context)):
         built.setdefault(row["table"], set()).add(row["day"])
         hashes.add(row["features_hash"])
     if hashes != {definition}:
@@ -109,19 +109,22 @@ def _missing(context: Context, loaded: Mapping[str, set[date]], definition: str)
     return Missing(touched[0], len(touched), "new", is_new=True)
 
 
-def _write_features(context: Context, run: Run, missing: Missing, definition: str) -> int:
-    """Write the features of the missing days; return the number of rows."""
+def _write_features(context: Context, run: Run, missing: Missing, definition: str) -> tuple[int, Explanation]:
+    """Write the features of the missing days; return the number of rows, and how they were computed."""
     project = context.project
     days = f"_day >= DATE'{missing.first}'"
-    rows = run.read(context.names.silver(project.spine.table)).where(days)
-    spine = spine_frame(project, rows)
+
+    def pinned(table: str) -> tuple[Snapshot, DataFrame]:
+        name = context.names.silver(table)
+        return snapshot(context.store, name, run.base[name]), run.read(name)
+
+    spine, sources = spine_input(project, pinned, since=missing.first), source_inputs(project, pinned)
+    size, between = _extent(spine.frame)
+    plan = explain(spine, project.views, sources, tie_breakers=tie_breakers(project), between=between)
     features = features_as_of(
-        spine,
-        project.views,
-        source_frames(project, lambda table: run.read(context.names.silver(table))),
-        tie_breakers=tie_breakers(project),
-        between=_moments(spine),
-    ).withColumn("_features_hash", F.lit(definition))
+        spine, project.views, sources, tie_breakers=tie_breakers(project), between=between
+    )
+    features = with_derived(features, project).withColumn("_features_hash", F.lit(definition))
     run.create(
         context.names.features,
         features.schema,
@@ -132,18 +135,19 @@ def _write_features(context: Context, run: Run, missing: Missing, definition: st
         run.append(features, context.names.features)
     else:
         run.write(features, context.names.features, replace=days)
-    return rows.count()
+    return size, plan
 
 
-def _moments(spine: DataFrame) -> tuple[datetime, datetime] | None:
-    """Return the half-open interval of the spine's moments, None for an empty spine."""
+def _extent(spine: DataFrame) -> tuple[int, tuple[datetime, datetime] | None]:
+    """Return the spine's rows, and the half-open interval of its moments, None for an empty spine."""
     micros = F.unix_micros(AS_OF)
-    first, last = spine.agg(F.min(micros), F.max(micros)).collect()[0]
-    return None if first is None else (from_micros(first), from_micros(last + 1))
+    size, first, last = spine.agg(F.count(F.lit(1)), F.min(micros), F.max(micros)).collect()[0]
+    return size, None if first is None else (from_micros(first), from_micros(last + 1))
 
 
 def _write_inputs(context: Context, run: Run, loaded: Mapping[str, set[date]], definition: str) -> None:
-    rows = [(name, day, definition) for name, days in sorted(loaded.items()) for day in sorted(days)]
     table = _inputs_table(context)
     run.create(table, _INPUTS, description="The days of every input that the features were built from.")
-    run.write(context.spark.createDataFrame(rows, _INPUTS).coalesce(1), table, replace=ALL)
+    days = [(name, day) for name, days in sorted(loaded.items()) for day in sorted(days)]
+    rows = [{"table": name, "day": day, "features_hash": definition} for name, day in days]
+    run.replace_rows(rows, table)

@@ -85,8 +85,13 @@ class TableNames:
 
     @property
     def training_content(self) -> str:
-        """One row: how many rows the training set has, and the hash of their content."""
+        """One row: what the training set holds, and what it was made from."""
         return f"training.{self.pipeline}_content"
+
+    @property
+    def training_reference(self) -> str:
+        """How the numeric features were distributed in the training rows."""
+        return f"training.{self.pipeline}_reference"
 
     @property
     def predictions(self) -> str:

@@ -5,16 +5,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from featurelib.config import spec_hash
-from featurelib.expressions import check_select
+from featurelib.derived import derived_columns
+from featurelib.expressions.language import check_select
 from featurelib.pipeline.functions import pipeline_function
 from featurelib.point_in_time.buckets import AS_OF, EVENT_TS, KNOWN_TS
 from featurelib.quality.typing import SPARK_TYPES
-from featurelib.specs import Project, Source
+from featurelib.specs import Project, Source, Spec
+
+_DESCRIPTIVE: Mapping[str, Any] = {
+    **dict.fromkeys(("description", "owner", "unit", "units", "report_by"), True),
+    "aggregations": {"__all__": {"description"}},
+    "latest": {"description"},
+}
 
 SilverReader = Callable[[str], DataFrame]
 """Gives the silver rows of a landed table at the version the run has pinned."""
@@ -67,12 +75,28 @@ def spine_frame(project: Project, rows: DataFrame) -> DataFrame:
     return kept.select(*columns, F.expr(spine.as_of_ts).alias(AS_OF), "_day", "_month")
 
 
+def with_derived(features: DataFrame, project: Project) -> DataFrame:
+    """Add the derived features, one after another, to rows that have all others; grain unchanged."""
+    derived = features
+    for name, column in derived_columns(project.derived).items():
+        derived = derived.withColumn(name, F.expr(column.expression).cast(SPARK_TYPES[column.type]))
+    return derived
+
+
 def features_hash(project: Project) -> str:
-    """Return the identity of the features' definition: the specs they come from and the code they name."""
+    """Return the identity of the features' definition: the specs they come from and the code they name.
+
+    What only describes them for people does not count.
+    """
+
+    def meaning(spec: Spec) -> str:
+        return spec_hash(spec, exclude=_DESCRIPTIVE)
+
     specs: Mapping[str, str] = {
-        "spine": spec_hash(project.spine),
-        **{f"view {view.name}": spec_hash(view) for view in project.views},
-        **{f"source {name}": spec_hash(source) for name, source in sorted(project.sources.items())},
+        "spine": meaning(project.spine),
+        **{f"view {view.name}": meaning(view) for view in project.views},
+        **{f"derived {name}": meaning(derived) for name, derived in project.derived.items()},
+        **{f"source {name}": meaning(source) for name, source in sorted(project.sources.items())},
         **{f"code {name}": _code_hash(project, name) for name in _code(project)},
     }
     return hashlib.sha256(repr(sorted(specs.items())).encode()).hexdigest()

@@ -8,7 +8,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from pyspark.sql import DataFrame
+import pyarrow as pa
+from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -17,11 +18,11 @@ from featurelib.landing.csv_files import INSPECTED, inspected, received
 from featurelib.landing.files import LandedFile, landed_files
 from featurelib.pipeline.context import Context, StepResult
 from featurelib.pipeline.functions import pipeline_function
-from featurelib.pipeline.schemas import struct
+from featurelib.pipeline.ledger import loaded_sizes, write_ledger
 from featurelib.quality import rules, typing
 from featurelib.specs import LandedTable, QualityGate
-from featurelib.tables import Run, begin_run, published, read, snapshot
-from featurelib.training.threads import run_beside
+from featurelib.tables import Run, begin_run, snapshot
+from featurelib.threads import run_beside
 
 _IDENTITY = [
     T.StructField("_file", T.StringType()),
@@ -32,10 +33,8 @@ _MALFORMED = T.StructField("_malformed", T.StringType())
 _MONTH = T.StructField("_month", T.StringType())
 _REASONS = T.StructField(typing.REASONS, T.ArrayType(T.StringType()))
 _WARNINGS = T.StructField(rules.WARNINGS, T.ArrayType(T.StringType()))
-_LEDGER = struct(
-    table="string", name="string", day="date", bytes="long", sha256="string", rows="long", _run_id="string"
-)
 _FILES_A_TASK = 64
+_FEW_FILES = 4
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def ingest(context: Context) -> StepResult:
             was written.
         QualityGateError: too many rows are bad; nothing was published.
     """
-    loaded = _loaded(context)
+    loaded = loaded_sizes(context)
     new = {
         name: _not_loaded(context, table, loaded.get(name, {}))
         for name, table in context.project.tables.items()
@@ -76,7 +75,7 @@ def ingest(context: Context) -> StepResult:
             spark=context.spark,
             at_once=len(new),
         )
-        _write_ledger(context, run, ledger)
+        write_ledger(context, run, ledger)
         run.publish(published_at=context.as_of)
     return StepResult(
         "ingest",
@@ -104,22 +103,20 @@ def _not_loaded(context: Context, table: LandedTable, loaded: Mapping[str, int])
     return [file for file in complete if file.name not in loaded]
 
 
-def _loaded(context: Context) -> dict[str, dict[str, int]]:
-    """Return, by table, the loaded files and their size."""
-    found: dict[str, dict[str, int]] = {}
-    if context.names.files in published(context.store):
-        ledger = read(context.spark, context.store, context.names.files)
-        for row in ledger.select("table", "name", "bytes").collect():
-            found.setdefault(row["table"], {})[row["name"]] = row["bytes"]
-    return found
-
-
 def _inspection(context: Context, name: str, files: Sequence[LandedFile]) -> list[dict[str, Any]]:
-    """Read every file through, in tasks; return a row a file."""
+    """Read every file through and return a row a file; a few are read here, many by tasks."""
     columns = list(context.project.tables[name].columns)
-    listed = _listed(context, files)
-    looks = listed.mapInArrow(partial(inspected, columns=columns), INSPECTED)  # parsing files needs Arrow
-    return sorted((row.asDict() for row in looks.collect()), key=lambda row: str(row["name"]))
+    if len(files) <= _FEW_FILES:
+        listed = {
+            "name": [f.name for f in files],
+            "day": [f.day for f in files],
+            "uri": [f.uri for f in files],
+        }
+        looks = [row for batch in inspected([pa.record_batch(listed)], columns) for row in batch.to_pylist()]
+    else:
+        inspect = partial(inspected, columns=columns)  # parsing files needs Arrow
+        looks = [row.asDict() for row in _listed(context, files).mapInArrow(inspect, INSPECTED).collect()]
+    return sorted(looks, key=lambda row: str(row["name"]))
 
 
 def _refuse_faults(context: Context, ledger: dict[str, list[dict[str, Any]]]) -> None:
@@ -167,12 +164,14 @@ def _load(
     judged = _judged(context, run.read(context.names.bronze(name)).where(days), name)
     _create_judged(context, run, name, table)
     silver = rules.only_good(judged).select(*table.silver_types, *_names(_IDENTITY), rules.WARNINGS, "_month")
-    run.append(silver, context.names.silver(name))
+    warnings = _append_counting_warnings(context, run, name, silver)
     passed = _added(context, run, context.names.silver(name))
     if passed != rows_in:
         bad = rules.only_bad(judged).select(*_received(table), typing.REASONS, "_month")
         run.append(bad, context.names.quarantine(name))
-    loaded = _counted(context, run, name, days, files=len(files))
+    quarantined = _added(context, run, context.names.quarantine(name))
+    reasons = _reasons(run.read(context.names.quarantine(name)).where(days)) if quarantined else {}
+    loaded = Loaded(name, len(files), passed + quarantined, passed, quarantined, reasons, warnings)
     _check_counts(loaded, rows_in=rows_in)
     _check_gate(context, loaded)
     return loaded
@@ -226,23 +225,16 @@ def _received(table: LandedTable) -> list[Any]:
     return [*texts, *_names(_IDENTITY), "_malformed"]
 
 
-def _counted(context: Context, run: Run, name: str, days: str, *, files: int) -> Loaded:
-    """Count what the run has added: rows by the log, reasons and warnings by one query each."""
-    passed, quarantined = (
-        _added(context, run, table) for table in (context.names.silver(name), context.names.quarantine(name))
-    )
-    silver = run.read(context.names.silver(name)).where(days)
-    bad = run.read(context.names.quarantine(name)).where(days)
-    warned = any(rule.on_fail == "warn" for rule in context.project.rules.get(name, ()))
-    return Loaded(
-        name,
-        files,
-        passed + quarantined,
-        passed,
-        quarantined,
-        _tally(bad, typing.REASONS) if quarantined else {},
-        _tally(silver, rules.WARNINGS) if warned else {},
-    )
+def _append_counting_warnings(context: Context, run: Run, name: str, silver: DataFrame) -> dict[str, int]:
+    """Append silver's rows and return how many of them each warning concerns, counted on the way."""
+    warns = [rule.name for rule in context.project.rules.get(name, ()) if rule.on_fail == "warn"]
+    if not warns:
+        run.append(silver, context.names.silver(name))
+        return {}
+    seen = Observation()
+    counts = [F.count_if(F.array_contains(rules.WARNINGS, warning)).alias(warning) for warning in warns]
+    run.append(silver.observe(seen, *counts), context.names.silver(name))
+    return {warning: rows for warning, rows in seen.get.items() if rows}
 
 
 def _added(context: Context, run: Run, table: str) -> int:
@@ -253,8 +245,9 @@ def _added(context: Context, run: Run, table: str) -> int:
     return after - before
 
 
-def _tally(rows: DataFrame, column: str) -> dict[str, int]:
-    texts = rows.select(F.explode(column).alias("text"))
+def _reasons(quarantined: DataFrame) -> dict[str, int]:
+    """Return how many rows each reason concerns, the most frequent first."""
+    texts = quarantined.select(F.explode(typing.REASONS).alias("text"))
     said = texts.groupBy(rules.reason_group(F.col("text")).alias("said"))
     counts = said.count().orderBy(F.desc("count"), "said").collect()
     return {row["said"]: row["count"] for row in counts}
@@ -283,16 +276,6 @@ def _check_gate(context: Context, loaded: Loaded) -> None:
             else f"at most {gate.max_quarantined:.1%} bad rows",
             f"mend the files, or the rules, or gates.{loaded.table} in quality.yaml; nothing was published",
         )
-
-
-def _write_ledger(context: Context, run: Run, ledger: dict[str, list[dict[str, Any]]]) -> None:
-    rows = [
-        (name, row["name"], row["day"], row["bytes"], row["sha256"], row["rows"], run.run_id)
-        for name, looks in ledger.items()
-        for row in looks
-    ]
-    run.create(context.names.files, _LEDGER, description="Every landed file that was loaded.")
-    run.append(context.spark.createDataFrame(rows, _LEDGER).coalesce(1), context.names.files)
 
 
 def _days(files: Sequence[LandedFile]) -> str:

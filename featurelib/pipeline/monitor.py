@@ -7,12 +7,12 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
 from featurelib.errors import FeaturelibError
-from featurelib.monitoring.drift import bin_shares, reference_edges, stability_index
-from featurelib.pipeline.build_training_set import SPLIT, mature_labels
+from featurelib.monitoring.drift import bin_counts, stability_index
+from featurelib.pipeline.build_training_set import mature_labels
 from featurelib.pipeline.context import Context, StepResult
+from featurelib.pipeline.reference import reference
 from featurelib.pipeline.schemas import struct
 from featurelib.tables import Stamp, append_ops, published, read
 from featurelib.training import evaluation
@@ -20,7 +20,6 @@ from featurelib.training import evaluation
 MONITORING = "ops.monitoring"
 SHIFTED = 0.25
 _WINDOW_DAYS = 7
-_REFERENCE_SHARE = 8  # one training row in so many, by its key, is the reference
 _SCHEMA = struct(
     run_id="string", as_of="timestamp", kind="string", name="string", value="double", rows="long"
 )
@@ -33,7 +32,10 @@ def monitor(context: Context) -> StepResult:
     ``ops.monitoring``.
     """
     known = published(context.store)
-    for table, step in ((context.names.training, "build_training_set"), (context.names.predictions, "score")):
+    for table, step in (
+        (context.names.training_reference, "build_training_set"),
+        (context.names.predictions, "score"),
+    ):
         if table not in known:
             raise FeaturelibError(
                 f"table {table!r} was never published", "a table to look at", f"run {step} first"
@@ -42,9 +44,8 @@ def monitor(context: Context) -> StepResult:
     week = F.col("_day") >= F.lit((context.as_of - timedelta(days=_WINDOW_DAYS)).date())
     features = read(context.spark, context.store, context.names.features).where(week)
     predictions = read(context.spark, context.store, context.names.predictions).where(week)
-    drift = _drift(context, features)
+    rows, drift = _drift(context, features)
     quality = _quality(context, predictions)
-    rows = predictions.count()
     facts = [("drift", name, value, rows) for name, value in drift.items()]
     facts += (
         [("quality", name, value, quality.rows) for name, value in _figures(quality).items()]
@@ -76,23 +77,14 @@ def monitor(context: Context) -> StepResult:
     )
 
 
-def _drift(context: Context, current: DataFrame) -> dict[str, float]:
-    key = F.xxhash64(*context.project.spine.key)
-    training = read(context.spark, context.store, context.names.training).where(
-        (F.col(SPLIT) == "train") & (F.pmod(key, F.lit(_REFERENCE_SHARE)) == 0)
-    )
-    numeric = [
-        name
-        for view in context.project.views
-        for name in view.feature_names
-        if isinstance(training.schema[name].dataType, T.NumericType)
-    ]
-    rows = current.count()
+def _drift(context: Context, current: DataFrame) -> tuple[int, dict[str, float]]:
+    """Return the rows looked at, and the stability index of each numeric feature; none without rows."""
+    then = reference(context)
+    now = bin_counts(current, {name: binned.edges for name, binned in then.items()})
+    rows = max((sum(counts.values()) for counts in now.values()), default=0)
     if not rows:
-        return {}
-    edges = reference_edges(training, numeric)
-    then, now = bin_shares(training, edges), bin_shares(current, edges)
-    return {name: stability_index(then[name], now[name], rows=rows) for name in numeric}
+        return 0, {}
+    return rows, {name: stability_index(binned.rows, now[name]) for name, binned in then.items()}
 
 
 def _quality(context: Context, predictions: DataFrame) -> evaluation.Evaluation | None:
@@ -102,7 +94,9 @@ def _quality(context: Context, predictions: DataFrame) -> evaluation.Evaluation 
         context, read(context.spark, context.store, context.names.silver(project.spine.table))
     )
     label = project.label.name
-    met = predictions.join(labels.where(F.col(label).isNotNull()), on=list(project.spine.key), how="inner")
+    met = predictions.join(
+        labels.where(F.col(label).isNotNull()), on=[*project.spine.key, "_day"], how="inner"
+    )
     scored = met.select(
         F.col("probability").alias(evaluation.SCORE), F.col(label).cast("double").alias(label)
     )

@@ -13,7 +13,7 @@ from typing import Any
 from featurelib.errors import FeaturelibError
 from featurelib.pipeline.context import Context, StepResult
 from featurelib.pipeline.schemas import struct
-from featurelib.tables import Stamp, append_ops
+from featurelib.tables import Stamp, append_ops, rows_of
 
 RUNS = "ops.runs"
 _SCHEMA = struct(
@@ -48,16 +48,11 @@ def last_facts(context: Context) -> dict[str, dict[str, Any]]:
     """Return, by step, the newest run that did something, with what it recorded."""
     if RUNS not in context.store.tables():
         return {}
-    rows = context.spark.read.format("delta").load(context.store.path(RUNS)).where("state = 'done'").collect()
-    newest: dict[str, dict[str, Any]] = {}
-    for row in sorted(rows, key=lambda row: row["finished_at"]):
-        found = row.asDict()
-        newest[row["step"]] = {
-            **found,
-            "facts": json.loads(found["facts"]),
-            "versions": json.loads(found["versions"]),
-        }
-    return newest
+    done = [row for row in rows_of(context.store, RUNS) if row["state"] == "done"]
+    return {
+        row["step"]: {**row, "facts": json.loads(row["facts"]), "versions": json.loads(row["versions"])}
+        for row in sorted(done, key=lambda row: row["finished_at"])
+    }
 
 
 def _write(context: Context, step: str, result: StepResult, state: str, code: int, seconds: float) -> None:

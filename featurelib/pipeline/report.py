@@ -9,10 +9,10 @@ from typing import Any
 
 from pyspark.sql import functions as F
 
-from featurelib.pipeline.build_training_set import SPLIT
 from featurelib.pipeline.context import Context, StepResult
 from featurelib.pipeline.records import last_facts
 from featurelib.reports.run_report import RunReport, render_run_report
+from featurelib.specs import SPLIT
 from featurelib.tables import published, read
 
 
@@ -34,7 +34,7 @@ def write_report(context: Context, results: Sequence[StepResult]) -> Path:
         ],
         ingest=[_ingest(load) for load in known.get("ingest", {}).get("ingest", [])],
         views=_views(context),
-        null_shares=_null_shares(context),
+        null_shares=known.get("build_training_set", {}).get("null_shares") or {},
         lift=[_lift(step) for step in (training.get("baseline"), *training.get("lift", ())) if step],
         by_estimator={one["estimator"]: _scores(one) for one in training.get("by_estimator", ())},
         trials=[_trial(trial) for trial in training.get("trials", ())],
@@ -104,22 +104,12 @@ def _views(context: Context) -> list[Any]:
             "entity": ", ".join(view.entity_key),
             "source": view.source,
             "features": list(view.feature_names),
-            "windows": list(dict.fromkeys(window for *_, window in view.features() if window)),
+            "windows": list(
+                dict.fromkeys(feature.window for feature in view.features() if feature.window is not None)
+            ),
         }
         for view in context.project.views
     ]
-
-
-def _null_shares(context: Context) -> dict[str, float]:
-    """Return the share of nulls of each feature on the test rows."""
-    if context.names.training not in published(context.store):
-        return {}
-    test = read(context.spark, context.store, context.names.training).where(F.col(SPLIT) == "test")
-    names = [name for view in context.project.views for name in view.feature_names]
-    row = test.select(*[F.avg(F.col(name).isNull().cast("double")).alias(name) for name in names]).collect()[
-        0
-    ]
-    return {name: row[name] for name in names if row[name] is not None}
 
 
 def _by_hour(context: Context) -> list[list[float]]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import date
+
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 import featurelib
@@ -36,16 +39,14 @@ def score(context: Context) -> StepResult:
         features = run.read(context.names.features)
         if project.score_from is not None:
             features = features.where(F.col("_day") >= F.lit(project.score_from))
-        days = {row["_day"] for row in features.select("_day").distinct().collect()} - _scored_days(
-            context, run
-        )
+        days = _days_to_score(context, run, features)
         if not days:
             return StepResult("score", "every day has its predictions")
         model = Tracker(project.settings.tracking).load(name)
         _check_definition(context, model)
         record = _record(context, run, model)
         scored = predictions_of(
-            features.where(F.col("_day").isin(sorted(days))),
+            features.where(F.col("_day").isin(days)),
             model,
             keys=[*project.spine.key, "_day", "_month"],
             run_id=run_id,
@@ -82,10 +83,13 @@ def score(context: Context) -> StepResult:
     )
 
 
-def _scored_days(context: Context, run: Run) -> set[object]:
-    if context.names.predictions not in run.base:
-        return set()
-    return {row["_day"] for row in run.read(context.names.predictions).select("_day").distinct().collect()}
+def _days_to_score(context: Context, run: Run, features: DataFrame) -> list[date]:
+    """Return the days that have features and no prediction, in order."""
+    days = features.select("_day").distinct()
+    if context.names.predictions in run.base:
+        scored = run.read(context.names.predictions).select("_day").distinct()
+        days = days.join(scored, on="_day", how="left_anti")
+    return sorted(row["_day"] for row in days.collect())
 
 
 def _check_definition(context: Context, model: LoadedModel) -> None:

@@ -15,6 +15,8 @@ from featurelib.pipeline.records import recorded
 from featurelib.pipeline.report import write_report
 from featurelib.pipeline.score import score
 from featurelib.pipeline.train import train
+from featurelib.registry.tracker import import_mlflow
+from featurelib.threads import begin
 
 Step = Callable[[Context], StepResult]
 
@@ -42,6 +44,7 @@ def run_step(context: Context, name: str) -> StepResult:
 
 def run_pipeline(context: Context, *, steps: tuple[str, ...] = PIPELINE) -> list[StepResult]:
     """Run the steps in order and write the report; each does only what is left to do."""
+    begin(import_mlflow)
     results = [run_step(context, name) for name in steps]
     with context.progress.stage("report") as stage:
         stage.summary = str(write_report(context, results))

@@ -46,7 +46,8 @@ def train(context: Context, *, comment: str = "") -> StepResult:
 def _train_one(context: Context, name: str, model: ModelSpec, comment: str) -> StepResult:
     version = published(context.store)[context.names.training]
     content = training_content(context)
-    made_from = hashlib.sha256(f"{spec_hash(model)} {content}".encode()).hexdigest()
+    identity = None if content is None else (content.rows, content.content)
+    made_from = hashlib.sha256(f"{spec_hash(model)} {identity}".encode()).hexdigest()
     outbox_id = f"{name}-{made_from[:16]}"
     tracker = Tracker(context.project.settings.tracking)
     registered = tracker.submitted(name, outbox_id)

@@ -1,8 +1,8 @@
 """The point-in-time engine: features as a pure function of the events known strictly before a moment.
 
-Frames in, frames out: nothing here runs a Spark action, reads a store or asks the clock. The entry is
-fetched at its first use, because executors import the kernels of this package and must not import Spark's
-driver side or the specs.
+Frames and snapshots in, frames out: nothing here runs a Spark action, reads a store or asks the clock. The
+public names are fetched at their first use, because executors import the kernels of this package and must not
+import Spark's driver side or the specs.
 """
 
 from __future__ import annotations
@@ -11,13 +11,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from featurelib.point_in_time.engine import features_as_of
+    from featurelib.point_in_time.engine import explain, features_as_of
+    from featurelib.point_in_time.explanation import Explanation
+    from featurelib.point_in_time.plans import Hot, Limits
+    from featurelib.point_in_time.snapshots import SnapshotFile, SnapshotScan
 
-__all__ = ["features_as_of"]
+__all__ = ["Explanation", "Hot", "Limits", "SnapshotFile", "SnapshotScan", "explain", "features_as_of"]
+
+_HOMES = {
+    "Explanation": "explanation",
+    "Hot": "plans",
+    "Limits": "plans",
+    "SnapshotFile": "snapshots",
+    "SnapshotScan": "snapshots",
+    "explain": "engine",
+    "features_as_of": "engine",
+}
 
 
 def __getattr__(name: str) -> object:
-    """Fetch ``features_as_of`` at its first use."""
-    if name == "features_as_of":
-        return import_module("featurelib.point_in_time.engine").features_as_of
+    """Fetch a public name at its first use."""
+    if name in _HOMES:
+        return getattr(import_module(f"featurelib.point_in_time.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'featurelib.point_in_time' has no attribute {name!r}")

@@ -9,56 +9,50 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
+
+from featurelib.point_in_time.placement import Instants, Placement
 
 BLOB_SCHEMA: Final = "bucket int, tag int, blob binary"
 """Spark schema of packed rows: where they go, which input they are from, and the rows themselves."""
 
 _ARROW_SCHEMA: Final = pa.schema([("bucket", pa.int32()), ("tag", pa.int32()), ("blob", pa.binary())])
 _CHUNK_ROWS: Final = 1_000_000
+_CHUNK_BYTES: Final = 128 << 20
+_RADIX_SORTED: Final = 1 << 16  # numpy sorts 16-bit integers in linear time
 _HASHED_BY: Final = b"featurelib.hash"
 _HASH_VERSION: Final = f"polars {pl.__version__}".encode()
 
 
-def buckets_of(keys: pa.Table, buckets: int) -> npt.NDArray[np.int32]:
-    """Return the bucket of each row: a hash of its key, the same for every scan and worker.
-
-    Rows with a null in their key match nothing; they are dealt out evenly so that they flood no bucket.
-    """
-    frame = pl.DataFrame(pl.from_arrow(keys))
-    hashed = (frame.hash_rows(seed=42).to_numpy() % np.uint64(buckets)).astype(np.int32)
-    has_null = frame.select(pl.any_horizontal(pl.all().is_null())).to_series().to_numpy()
-    if has_null.any():
-        hashed[has_null] = np.arange(has_null.sum(), dtype=np.int32) % buckets
-    return hashed
-
-
 def chunks(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Yield the rows of the batches as tables of about a million rows."""
+    """Yield the rows of the batches as tables of about a million rows, or of 128 MiB where rows are wide."""
     pending: list[pa.RecordBatch] = []
-    rows = 0
+    rows = size = 0
     for batch in batches:
         if batch.num_rows == 0:
             continue
         pending.append(batch)
         rows += batch.num_rows
-        if rows >= _CHUNK_ROWS:
+        size += batch.nbytes
+        if rows >= _CHUNK_ROWS or size >= _CHUNK_BYTES:
             yield pa.Table.from_batches(pending)
-            pending, rows = [], 0
+            pending, rows, size = [], 0, 0
     if pending:
         yield pa.Table.from_batches(pending)
 
 
-def packed(table: pa.Table, *, keys: Sequence[str], buckets: int, tag: int) -> Iterator[pa.RecordBatch]:
+def packed(
+    table: pa.Table, *, placement: Placement, instants: Instants, tag: int
+) -> Iterator[pa.RecordBatch]:
     """Yield one batch of blobs for a table: its rows grouped by bucket, each group written once."""
-    bucket = buckets_of(table.select(list(keys)), buckets)
-    order = np.argsort(bucket, kind="stable")
-    grouped = table.take(pa.array(order)).combine_chunks()
-    present, starts = np.unique(bucket[order], return_index=True)
-    ends = np.append(starts[1:], table.num_rows)
-    blobs = [_written(grouped.slice(start, end - start)) for start, end in zip(starts, ends, strict=True)]
+    rows, bucket = placement.of(table, instants)
+    narrow = bucket.astype(np.uint16) if placement.count <= _RADIX_SORTED else bucket
+    grouped = taken(table, pa.array(rows[np.argsort(narrow, kind="stable")]))
+    ends = np.cumsum(np.bincount(bucket, minlength=placement.count))
+    starts = np.concatenate([[0], ends[:-1]])
+    present = np.flatnonzero(ends > starts)
+    blobs = [_written(grouped.slice(starts[place], ends[place] - starts[place])) for place in present]
     yield pa.record_batch(
         [
             pa.array(present, pa.int32()),
@@ -69,17 +63,50 @@ def packed(table: pa.Table, *, keys: Sequence[str], buckets: int, tag: int) -> I
     )
 
 
-def unpacked(batches: Iterable[pa.RecordBatch]) -> dict[int, pa.Table]:
+def taken(table: pa.Table, order: pa.Array) -> pa.Table:
+    """Return the rows in the given order, in one chunk; column by column, which Arrow does far faster."""
+    columns = [column.combine_chunks().take(order) for column in table.columns]
+    return pa.table(columns, schema=table.schema)
+
+
+def unpacked(batches: Iterable[pa.RecordBatch], keys: Sequence[str], most_bytes: int) -> dict[int, pa.Table]:
     """Return the rows of each tag.
 
     Raises:
         RuntimeError: a blob was grouped by another version of the hash than this worker would use.
+        MemoryError: the rows take more than ``most_bytes``; it names the entity with most of them.
     """
     opened: dict[int, list[pa.Table]] = {}
+    size = 0
     for batch in batches:
         for tag, blob in zip(batch.column("tag").to_pylist(), batch.column("blob"), strict=True):
-            opened.setdefault(tag, []).append(_opened(blob.as_buffer()))
+            table = _opened(blob.as_buffer())
+            opened.setdefault(tag, []).append(table)
+            size += table.nbytes
+            if size > most_bytes:
+                raise MemoryError(
+                    _too_large([one for tables in opened.values() for one in tables], keys, most_bytes)
+                )
     return {tag: pa.concat_tables(tables) for tag, tables in opened.items()}
+
+
+def _too_large(tables: Sequence[pa.Table], keys: Sequence[str], most_bytes: int) -> str:
+    rows = pa.concat_tables([table.select(list(keys)) for table in tables])
+    counted = (
+        rows.append_column("rows", pa.repeat(1, rows.num_rows))
+        .group_by(list(keys))
+        .aggregate([("rows", "sum")])
+    )
+    largest = counted.sort_by([("rows_sum", "descending")]).slice(0, 1).to_pylist()[0]
+    count = largest.pop("rows_sum")
+    entity = ", ".join(f"{key} = {value!r}" for key, value in largest.items())
+    return (
+        f"a bucket of key {', '.join(keys)} takes more than {most_bytes:,} bytes; "
+        f"of the {rows.num_rows:,} rows read of it, {count:,} are of {entity}\n"
+        "  expected: at most 8 times Limits.bucket_bytes\n"
+        "  to do: name that entity in Limits.hot if most rows are its own, else raise Limits.buckets; "
+        "with more memory for each worker, raise Limits.bucket_bytes"
+    )
 
 
 def _written(rows: pa.Table) -> bytes:

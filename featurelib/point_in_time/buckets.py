@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,24 +15,49 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featurelib.point_in_time import kernels
-from featurelib.point_in_time.blobs import unpacked
-from featurelib.point_in_time.kernels import Array, Bools, Events, Ints, Probes, Visible, WindowRuns
+from featurelib.point_in_time.aggregates import Held, aggregate, over_map, ratio
+from featurelib.point_in_time.blobs import taken, unpacked
+from featurelib.point_in_time.columns import Column, is_valid, present
+from featurelib.point_in_time.kernels import Bools, Events, Ints, Probes, Visible
+from featurelib.point_in_time.ordering import in_order
+from featurelib.point_in_time.selection import ends_among_newest
+from featurelib.timeline import Window
 
 SPINE_TAG: Final = 0
 AS_OF: Final = "as_of_ts"
 EVENT_TS: Final = "event_ts"
 KNOWN_TS: Final = "known_ts"
+_ENTITY: Final = "__entity"
 
 
 class Feature(NamedTuple):
-    """A column to compute: ``window`` in microseconds, None for lifetime; ``type`` as Arrow names it."""
+    """A column to compute.
+
+    Attributes:
+        name: the column.
+        input: source column, None for operations about rows.
+        op: the operation.
+        windows: the window, and a second one whose value the first one's is divided by.
+        type: the column's type.
+        parameter: what the operation takes: ``(k,)``, ``(quantile,)`` or the edges of a histogram.
+        where: boolean column, true for the events that count.
+        by: column that splits the events.
+        by_value: text of the one value of ``by`` that counts; None with ``by`` means a map of all.
+        delay: microseconds by which windows end before the moment.
+        is_inclusive: whether an event at the very moment is visible.
+    """
 
     name: str
     input: str | None
     op: str
-    window: int | None
+    windows: tuple[Window, ...]
     type: pa.DataType
+    parameter: tuple[float, ...] = ()
+    where: str | None = None
+    by: str | None = None
+    by_value: str | None = None
+    delay: int = 0
+    is_inclusive: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,9 +83,13 @@ class KeyTask:
     sources: tuple[SourceTask, ...]
 
 
-def with_features(batches: Iterable[pa.RecordBatch], task: KeyTask) -> Iterator[pa.Table]:
-    """Yield the bucket's spine rows with the task's features appended; nothing for a bucket without spine."""
-    tables = unpacked(batches)
+def with_features(batches: Iterable[pa.RecordBatch], task: KeyTask, *, most_bytes: int) -> Iterator[pa.Table]:
+    """Yield the bucket's spine rows with the task's features appended; nothing for a bucket without spine.
+
+    Raises:
+        MemoryError: the bucket's rows take more than ``most_bytes``.
+    """
+    tables = unpacked(batches, task.keys, most_bytes)
     spine = tables.pop(SPINE_TAG, None)
     if spine is None or spine.num_rows == 0:
         return
@@ -77,12 +106,11 @@ def features_of(spine: pa.Table, tables: Mapping[int, pa.Table], task: KeyTask) 
         tables: events by tag, each with the keys, ``event_ts``, ``known_ts``, inputs and tie breakers.
         task: what to compute.
     """
-    entities = _entities(spine, task.keys)
-    moment = spine.column(AS_OF)
-    asked = np.flatnonzero(_valid(moment) & _valid(entities["number"]))
-    number, instant = _ints(entities["number"])[asked], _ints(moment)[asked]
-    by_time = np.lexsort((instant, number))
-    probes = Probes(number[by_time], instant[by_time])
+    entities, number = _entities(spine, task.keys)
+    asked = np.flatnonzero(number >= 0)
+    instant = _ints(spine.column(AS_OF))[asked]
+    by_time = in_order(number[asked], instant)
+    probes = Probes(number[asked][by_time], instant[by_time])
     rows = asked[by_time]
     columns: dict[str, pa.Array] = {}
     for source in task.sources:
@@ -95,50 +123,60 @@ def features_of(spine: pa.Table, tables: Mapping[int, pa.Table], task: KeyTask) 
 # --- entities and events --------------------------------------------------------------------------------
 
 
-def _entities(spine: pa.Table, keys: Sequence[str]) -> dict[str, pa.Table | pa.ChunkedArray]:
-    """Number the distinct entities of the spine; a key with a null in it has no number."""
-    spine_keys = pl.DataFrame(pl.from_arrow(spine.select(list(keys))))
-    distinct = spine_keys.drop_nulls().unique(maintain_order=True).with_row_index("__entity")
-    numbered = spine_keys.join(distinct, on=list(keys), how="left", maintain_order="left")
-    return {
-        "distinct": distinct.with_columns(pl.col("__entity").cast(pl.Int64)).to_arrow(),
-        "number": pa.chunked_array([numbered["__entity"].cast(pl.Int64).to_arrow()]),
-    }
+def _entities(spine: pa.Table, keys: Sequence[str]) -> tuple[pl.DataFrame, Ints]:
+    """Number the distinct entities that something is asked about; rows that ask nothing get -1.
+
+    A row with a null moment, or a null in its key, asks nothing.
+    """
+    rows = pl.DataFrame(pl.from_arrow(spine.select(list(keys))))
+    asks = pl.Series(is_valid(spine.column(AS_OF)))
+    distinct = rows.filter(asks).drop_nulls().unique(maintain_order=True)
+    entities = distinct.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias(_ENTITY))
+    return entities, np.where(asks.to_numpy(), _numbers_of(rows, entities, keys), -1)
+
+
+def _numbers_of(rows: pl.DataFrame, entities: pl.DataFrame, keys: Sequence[str]) -> Ints:
+    """Return the number of each row's entity, -1 for one that has none."""
+    numbered = rows.join(entities, on=list(keys), how="left", maintain_order="left")
+    return numbered[_ENTITY].fill_null(-1).to_numpy()
 
 
 def _events(
-    table: pa.Table | None,
-    entities: Mapping[str, pa.Table | pa.ChunkedArray],
-    keys: Sequence[str],
-    source: SourceTask,
+    table: pa.Table | None, entities: pl.DataFrame, keys: Sequence[str], source: SourceTask
 ) -> tuple[Events, pa.Table]:
-    """Return the events of the spine's entities in total order, with their columns in the same order.
+    """Return the events of the entities in total order, with their columns in the same order.
 
-    Events without a key or an instant belong to nobody and are left out.
+    Events without a key or an instant belong to nobody and are left out. Without ``known_ts`` an event is
+    known as soon as it happened.
     """
     if table is None or table.num_rows == 0:
         empty = np.zeros(0, dtype=np.int64)
         return Events(empty, empty, empty), pa.table({})
-    frame = pl.DataFrame(pl.from_arrow(table.select(_order_columns(keys, source, table))))
-    distinct = pl.DataFrame(pl.from_arrow(entities["distinct"]))
-    ordered = (
-        frame.with_row_index("__row")
-        .drop_nulls([EVENT_TS, KNOWN_TS])
-        .join(distinct, on=list(keys), how="inner")
-        .sort(["__entity", EVENT_TS, KNOWN_TS, *source.order], nulls_last=False)
-    )
-    events = Events(
-        ordered["__entity"].to_numpy(),
-        ordered[EVENT_TS].to_physical().to_numpy(),
-        ordered[KNOWN_TS].to_physical().to_numpy(),
-    )
-    inputs = list(dict.fromkeys(feature.input for feature in source.features if feature.input))
-    return events, table.select(inputs).take(ordered["__row"].to_arrow())
+    number = _numbers_of(pl.DataFrame(pl.from_arrow(table.select(list(keys)))), entities, keys)
+    dated = [column for column in (EVENT_TS, KNOWN_TS) if column in table.column_names]
+    theirs = number >= 0
+    for column in dated:
+        theirs &= is_valid(table.column(column))
+    rows = np.flatnonzero(theirs)
+    instants = [_ints(table.column(column))[rows] for column in dated]
+    tied = [
+        column for column in dict.fromkeys([*dated[1:], *source.order]) if column not in {*keys, EVENT_TS}
+    ]
 
+    def ties(chosen: Ints) -> pl.DataFrame:
+        return pl.DataFrame(pl.from_arrow(table.select(tied).take(pa.array(rows[chosen]))))
 
-def _order_columns(keys: Sequence[str], source: SourceTask, table: pa.Table) -> list[str]:
-    wanted = dict.fromkeys([*keys, EVENT_TS, KNOWN_TS, *source.order])
-    return [column for column in wanted if column in table.column_names]
+    order = in_order(number[rows], instants[0], ties if tied else None)
+    event = instants[0][order]
+    known = event if len(dated) == 1 else instants[1][order]
+    used = (
+        column
+        for feature in source.features
+        for column in (feature.input, feature.where, feature.by)
+        if column
+    )
+    columns = table.select(list(dict.fromkeys(used)))
+    return Events(number[rows][order], event, known), taken(columns, pa.array(rows[order]))
 
 
 # --- features -------------------------------------------------------------------------------------------
@@ -151,112 +189,112 @@ def _source_columns(
     if len(events) == 0 or len(probes) == 0:
         return {feature.name: _nothing_seen(feature, len(probes)) for feature in source.features}
     columns: dict[str, pa.Array] = {}
-    every = Visible(probes, events)
-    for column in dict.fromkeys(feature.input for feature in source.features):
-        present = _present(values.column(column)) if column is not None else np.ones(len(events), dtype=bool)
-        visible = every if present.all() else Visible(probes, events.only(present))
-        computed = _Column(every, visible, present, None if column is None else values.column(column))
-        for window, features in _by_window(source.features, column).items():
-            columns.update(computed.features(window, features))
+    for (delay, is_inclusive), sighted in _grouped(source.features, "delay", "is_inclusive"):
+        visible = Visible.of(probes, events, delay=delay, is_inclusive=is_inclusive)
+        for (where,), features in _grouped(sighted, "where"):
+            counting = _Counting(visible, values) if where is None else _Counting.only(visible, values, where)
+            columns.update(counting.features(features))
     return {feature.name: columns[feature.name] for feature in source.features}
 
 
-def _by_window(features: Iterable[Feature], column: str | None) -> dict[int | None, list[Feature]]:
-    grouped: dict[int | None, list[Feature]] = {}
+def _grouped(features: Iterable[Feature], *fields: str) -> list[tuple[tuple[Any, ...], list[Feature]]]:
+    """Return the features that agree in some fields, by these."""
+    grouped: dict[tuple[Any, ...], list[Feature]] = {}
     for feature in features:
-        if feature.input == column:
-            grouped.setdefault(feature.window, []).append(feature)
-    return grouped
+        grouped.setdefault(tuple(getattr(feature, field) for field in fields), []).append(feature)
+    return list(grouped.items())
 
 
 @dataclass(frozen=True)
-class _Column:
-    """One input column: all events, those with a value, and the values."""
+class _Counting:
+    """The events that count for a ``where``, and their columns."""
 
-    every: Visible
     visible: Visible
-    present: Bools
-    values: pa.ChunkedArray | None
+    values: pa.Table
 
-    def features(self, window: int | None, features: Sequence[Feature]) -> dict[str, pa.Array]:
-        """Return the features of one window in probe order."""
-        taken = {
-            feature.name: self._newest(feature) for feature in features if feature.op in {"last", "latest"}
-        }
-        reduced = [feature for feature in features if feature.op not in {"last", "latest"}]
-        if not reduced:
-            return taken
-        runs = WindowRuns.of(self.visible, window)
-        return taken | {feature.name: self._reduced(runs, feature) for feature in reduced}
+    @classmethod
+    def only(cls, visible: Visible, values: pa.Table, where: str) -> _Counting:
+        chosen = values.column(where).fill_null(False)  # noqa: FBT003 - a value, no flag
+        return cls(visible.only(_bools(chosen)), values.filter(chosen))
 
-    def _newest(self, feature: Feature) -> pa.Array:
-        seen_by = self.every if feature.op == "latest" else self.visible
-        index = seen_by.newest_within(feature.window)
-        if feature.op == "last":
-            kept = np.flatnonzero(self.present)
-            index = np.where(index >= 0, kept[index], -1) if len(kept) else np.full_like(index, -1)
-        column = self.values if self.values is not None else pa.chunked_array([pa.nulls(0, feature.type)])
-        return column.take(pa.array(index, mask=index < 0)).combine_chunks().cast(feature.type)
+    def features(self, features: Sequence[Feature]) -> dict[str, pa.Array]:
+        """Return the features in probe order."""
+        rows = {window.rows for feature in features for window in feature.windows if window.rows is not None}
+        ends = {number: ends_among_newest(self.visible, number) for number in rows}
+        columns: dict[str, pa.Array] = {}
+        for (column, by, by_value, is_whole), alike in _grouped_inputs(features):
+            chosen = np.ones(len(self.visible.events), dtype=bool) if is_whole else self._present(column)
+            if by is not None:
+                chosen &= self._present(by) if by_value is None else self._equal(by, by_value)
+            visible = self.visible.only(chosen)
+            values = None if column is None else self._column(column, visible, chosen)
+            key = None if by is None or by_value is not None else self._text(by, visible, chosen)
+            for (windows,), group in _grouped(alike, "windows"):
+                held = [
+                    Held(
+                        visible,
+                        values,
+                        window.micros,
+                        None if window.rows is None else ends[window.rows][chosen],
+                    )
+                    for window in windows
+                ]
+                columns.update({feature.name: _feature(held, key, feature) for feature in group})
+        return columns
 
-    def _reduced(self, runs: WindowRuns, feature: Feature) -> pa.Array:
-        if feature.op == "count":
-            return pa.array(runs.count, feature.type)
-        values = self._physical()
-        if feature.op == "sum":
-            whole = values.dtype.kind != "f"
-            result: Array = (
-                kernels.integer_sum(runs, values) if whole else runs.float_sum(values.astype(np.float64)).high
-            )
-        elif feature.op == "mean":
-            result = kernels.mean(runs, values)
-        elif feature.op == "stddev":
-            result = kernels.stddev(runs, values)
-        else:
-            result = runs.extreme(values, smallest=feature.op == "min")
-        fewest = 2 if feature.op == "stddev" else 1
-        return _as_type(result, feature.type, mask=runs.count < fewest)
+    def _present(self, column: str | None) -> Bools:
+        if column is None:
+            return np.ones(len(self.visible.events), dtype=bool)
+        return present(self.values.column(column))
 
-    def _physical(self) -> Array:
-        """The values that are present, as numpy numbers; instants and dates as integers."""
-        column = self.values.combine_chunks() if self.values is not None else pa.array([], pa.int64())
-        return _numbers(column)[self.present]
+    def _equal(self, by: str, value: str) -> Bools:
+        return _bools(pc.equal(_texts(self.values.column(by)), value).fill_null(False))  # noqa: FBT003 - a value
 
+    def _column(self, name: str, visible: Visible, chosen: Bools) -> Column:
+        values = self.values.column(name)
+        return Column(visible.events, (values if chosen.all() else values.filter(chosen)).combine_chunks())
 
-def _numbers(column: pa.Array) -> Array:
-    kind = column.type
-    if pa.types.is_timestamp(kind):
-        column = column.cast(pa.int64())
-    elif pa.types.is_date32(kind):
-        column = column.cast(pa.int32())
-    filled = column.fill_null(0) if column.null_count else column
-    numbers: Array = filled.to_numpy(zero_copy_only=False)
-    return numbers
+    def _text(self, by: str, visible: Visible, chosen: Bools) -> Column:
+        return Column(visible.events, _texts(self.values.column(by)).filter(chosen).combine_chunks())
 
 
-def _as_type(values: Array, kind: pa.DataType, *, mask: Bools) -> pa.Array:
-    if pa.types.is_timestamp(kind) or pa.types.is_date32(kind):
-        width = pa.int64() if pa.types.is_timestamp(kind) else pa.int32()
-        return pa.array(values, width, mask=mask).cast(kind)
-    return pa.array(values, mask=mask).cast(kind)
+def _grouped_inputs(
+    features: Iterable[Feature],
+) -> list[tuple[tuple[str | None, str | None, str | None, bool], list[Feature]]]:
+    """Group by what decides which events count; ``latest`` takes rows whole, whatever is null in them."""
+    grouped: dict[tuple[str | None, str | None, str | None, bool], list[Feature]] = {}
+    for feature in features:
+        key = (feature.input, feature.by, feature.by_value, feature.op == "latest")
+        grouped.setdefault(key, []).append(feature)
+    return list(grouped.items())
+
+
+def _feature(held: Sequence[Held], key: Column | None, feature: Feature) -> pa.Array:
+    if key is not None:
+        return over_map(held[0], key, feature.op, feature.type)
+    if len(held) == 1:
+        return aggregate(held[0], feature.op, feature.parameter, feature.type)
+    return ratio(held[0], held[1], feature.op)
 
 
 def _nothing_seen(feature: Feature, rows: int) -> pa.Array:
-    if feature.op == "count":
-        return pa.array(np.zeros(rows, np.int64), feature.type)
-    return pa.nulls(rows, feature.type)
+    """Return what a window without events gives: 0 for counts, zeros, an empty map, else null."""
+    kind = feature.type
+    if pa.types.is_map(kind):
+        return pa.array([[]] * rows, kind)
+    if feature.op == "histogram":
+        return pa.array([[0] * (len(feature.parameter) + 1)] * rows, kind)
+    if feature.op in {"count", "count_distinct"} and len(feature.windows) == 1:
+        return pa.array(np.zeros(rows, np.int64), kind)
+    return pa.nulls(rows, kind)
 
 
-def _present(column: pa.ChunkedArray) -> Bools:
-    """True where there is a value; NaN is none."""
-    valid = _valid(column)
-    if pa.types.is_floating(column.type):
-        valid &= ~np.isnan(column.fill_null(0.0).to_numpy())
-    return valid
+def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column.cast(pa.string())
 
 
-def _valid(column: pa.ChunkedArray) -> Bools:
-    valid: Bools = np.array(pc.is_valid(column).to_numpy(zero_copy_only=False), dtype=bool)
-    return valid
+def _bools(column: pa.ChunkedArray) -> Bools:
+    return np.asarray(column.to_numpy(), dtype=bool)
 
 
 def _ints(column: pa.ChunkedArray) -> Ints:

@@ -19,6 +19,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 _LIMB_BITS = 32
+_SHORT_RANGE = 4
 _LIMB_MASK = np.uint64(0xFFFFFFFF)
 _SPLITTER = 134217729.0  # 2**27 + 1, Dekker's constant for doubles
 
@@ -95,16 +96,23 @@ def _limb_sums(values: Floats, starts: Ints, ends: Ints, size: int) -> dict[int,
         (whole >> (np.uint64(_LIMB_BITS) - shift)) & _LIMB_MASK,
         (whole >> (np.uint64(2 * _LIMB_BITS - 1) - shift)) >> np.uint64(1),
     )
+    at_place = {int(place): position == place for place in _distinct(position)}
     limbs: dict[int, Ints] = {}
     for offset, part in enumerate(parts):
         signed = part.astype(np.int64) * sign
-        for place in np.unique(position):
-            chosen = (position == place) & (signed != 0)
-            if chosen.any():
-                total = running_total(signed[chosen], starts[chosen], ends[chosen], size)
-                key = int(place) + offset
+        for place, chosen in at_place.items():
+            there = signed if len(at_place) == 1 else signed * chosen
+            if there.any():
+                total = running_total(there, starts, ends, size)
+                key = place + offset
                 limbs[key] = limbs[key] + total if key in limbs else total
     return limbs
+
+
+def _distinct(position: Ints) -> Ints:
+    """Return the distinct positions; their range where it is short, which needs no search."""
+    first, last = int(position.min()), int(position.max())
+    return np.arange(first, last + 1) if last - first < _SHORT_RANGE else np.unique(position)
 
 
 def _rounded(limbs: dict[int, Ints], size: int) -> Double2:

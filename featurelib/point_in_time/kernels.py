@@ -6,26 +6,30 @@ probes with ``max(e, v) < t <= e + w``: one contiguous run ``[start, end)``. So 
 difference array and one cumulative sum, a minimum is a range update on a sparse table, and the last event is
 a running maximum. Known-at costs nothing extra, and no window is ever re-read for the next row.
 
-Runs inside Spark's Python workers: it imports numpy only.
+Runs inside Spark's Python workers: it imports numpy and polars only.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from featurelib.point_in_time import exact_sums
 from featurelib.point_in_time.exact_sums import Double2
+from featurelib.point_in_time.ordering import Line
 
 Array = npt.NDArray[np.generic]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 _LATEST = np.iinfo(np.int64).max
+_EARLIEST = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True)
@@ -44,26 +48,26 @@ class Probes:
         return len(self.entity)
 
     @cached_property
-    def moments(self) -> Ints:
-        """The distinct moments, sorted."""
-        return np.unique(self.moment)
+    def line(self) -> Line:
+        """The line that probes and events are put on."""
+        return Line(self.moment, int(self.entity.max(initial=0)) + 1)
 
     @cached_property
-    def _places(self) -> Ints:
-        return self.entity * self._stride + np.searchsorted(self.moments, self.moment)
-
-    @property
-    def _stride(self) -> int:
-        return len(self.moments) + 1
+    def places(self) -> Ints:
+        """The place of each probe on the line, ascending."""
+        return self.line.exact(self.entity, self.moment)
 
     def first_after(self, entity: Ints, instant: Ints) -> Ints:
         """Return the place of the entity's first probe later than each instant, or where its run ends."""
-        later = np.searchsorted(self.moments, instant, side="right")
-        return np.searchsorted(self._places, entity * self._stride + later)
+        return np.searchsorted(self.places, self.line.at_or_before(entity, instant), side="right")
+
+    @cached_property
+    def _ends(self) -> Ints:
+        return np.searchsorted(self.entity, np.arange(int(self.entity[-1]) + 1), side="right")
 
     def end_of(self, entity: Ints) -> Ints:
         """Return the place just behind the last probe of each entity."""
-        return np.searchsorted(self._places, (entity + 1) * self._stride)
+        return self._ends[np.minimum(entity, len(self._ends) - 1)]
 
 
 @dataclass(frozen=True)
@@ -90,57 +94,81 @@ class Events:
 
 @dataclass(frozen=True)
 class Visible:
-    """Events that have an input value, and the probes that see each of them."""
+    """Events, and the probes that see each of them.
+
+    Attributes:
+        probes: the probes of all entities.
+        events: some events, in total order.
+        seen_after: microseconds since 1970 of the last moment that does not see each event yet.
+        delay: microseconds by which windows end before the moment asked about.
+    """
 
     probes: Probes
     events: Events
+    seen_after: Ints
+    delay: int = 0
+
+    @classmethod
+    def of(cls, probes: Probes, events: Events, *, delay: int = 0, is_inclusive: bool = False) -> Visible:
+        """Return what the probes see: strictly later than both instants, or from them on if inclusive."""
+        seen_after = np.maximum(_later(events.event, delay), events.known)
+        if is_inclusive:
+            seen_after = np.maximum(seen_after, _EARLIEST + 1) - 1
+        return cls(probes, events, seen_after, delay)
 
     @cached_property
     def start(self) -> Ints:
         """Place of the first probe that sees each event."""
-        seen_from = np.maximum(self.events.event, self.events.known)
-        return self.probes.first_after(self.events.entity, seen_from)
+        return self.probes.first_after(self.events.entity, self.seen_after)
 
-    def end(self, window: int | None) -> Ints:
-        """Place just behind the last probe whose window still holds each event."""
-        if window is None:
+    def only(self, chosen: Bools) -> Visible:
+        """Return the same for the chosen events."""
+        if chosen.all():
+            return self
+        return Visible(self.probes, self.events.only(chosen), self.seen_after[chosen], self.delay)
+
+    def end(self, micros: int | None) -> Ints:
+        """Place just behind the last probe whose window still holds each event; None is a lifetime."""
+        if micros is None:
             return self.probes.end_of(self.events.entity)
-        leaves = np.where(self.events.event > _LATEST - window, _LATEST, self.events.event + window)
+        leaves = _later(_later(self.events.event, self.delay), micros)
         return np.maximum(self.start, self.probes.first_after(self.events.entity, leaves))
 
     @cached_property
     def newest(self) -> Ints:
         """Index of the newest visible event of each probe in the events' order, or -1."""
-        newest = np.full(len(self.probes), -1, dtype=np.int64)
-        seen = self.start < self.probes.end_of(self.events.entity)
-        np.maximum.at(newest, self.start[seen], np.flatnonzero(seen))
-        newest = np.maximum.accumulate(newest)
-        present = newest >= 0
-        foreign = np.zeros(len(newest), dtype=bool)
-        foreign[present] = self.events.entity[newest[present]] != self.probes.entity[present]
-        newest[foreign] = -1
-        return newest
+        if len(self.events) == 0:
+            return np.full(len(self.probes), -1, dtype=np.int64)
+        seen = self.probes.line.at_or_before(self.events.entity, self.seen_after)
+        if (seen[1:] >= seen[:-1]).all():  # events are seen in their order: one search a probe
+            newest = np.searchsorted(seen, self.probes.places) - 1
+        else:
+            newest = np.full(len(self.probes), -1, dtype=np.int64)
+            is_seen = self.start < self.probes.end_of(self.events.entity)
+            np.maximum.at(newest, self.start[is_seen], np.flatnonzero(is_seen))
+            newest = np.maximum.accumulate(newest)
+        foreign = self.events.entity[newest] != self.probes.entity
+        return np.where(foreign, -1, newest)
 
-    def newest_within(self, window: int | None) -> Ints:
+    def newest_within(self, micros: int | None) -> Ints:
         """As ``newest``, and -1 where that event lies before the window."""
-        if window is None or len(self.events) == 0:
+        if micros is None or len(self.events) == 0:
             return self.newest
-        old = self.events.event[self.newest] < self.probes.moment - window
+        leaves = _later(_later(self.events.event[self.newest], self.delay), micros)
+        old = leaves < self.probes.moment
         return np.where(old, -1, self.newest)
 
 
 @dataclass(frozen=True)
 class WindowRuns:
-    """The runs of probes that hold each event within one window, and what follows from them."""
+    """Runs ``[start, end)`` of places, one an event, and what follows from them for each of ``size`` places.
+
+    A place is a probe, and the run of an event the probes that hold it within one window.
+    """
 
     start: Ints
     end: Ints
     size: int
-
-    @classmethod
-    def of(cls, visible: Visible, window: int | None) -> WindowRuns:
-        """Return the runs of a window's events; ``window`` None is a lifetime."""
-        return cls(visible.start, visible.end(window), len(visible.probes))
 
     @cached_property
     def count(self) -> Ints:
@@ -153,8 +181,20 @@ class WindowRuns:
         """Sum of integers, modulo 2**64."""
         return exact_sums.running_total(values, self.start, self.end, self.size)
 
+    @cached_property
+    def _float_sums(self) -> dict[int, tuple[Floats, Double2]]:
+        return {}
+
     def float_sum(self, values: Floats) -> Double2:
-        """Sum of doubles, exact but for one rounding; infinities that left the window leave no trace."""
+        """Sum of doubles, exact but for one rounding; infinities that left the window leave no trace.
+
+        Sum and mean ask for the same: of one array it is computed once, and the array kept with it.
+        """
+        if id(values) not in self._float_sums:
+            self._float_sums[id(values)] = values, self._summed(values)
+        return self._float_sums[id(values)][1]
+
+    def _summed(self, values: Floats) -> Double2:
         finite = np.isfinite(values)
         if finite.all():
             return exact_sums.range_sums(values, self.start, self.end, self.size)
@@ -166,7 +206,7 @@ class WindowRuns:
             np.where(positive & negative, np.nan, high), np.where(positive | negative, 0.0, sums.low)
         )
 
-    def extreme(self, values: Array, *, smallest: bool) -> Array:
+    def extreme(self, values: npt.NDArray[Scalar], *, smallest: bool) -> npt.NDArray[Scalar]:
         """Least or greatest value each probe sees; arbitrary where it sees none.
 
         Each run is covered by two blocks of the greatest power of two that fits, as in a sparse table,
@@ -191,46 +231,13 @@ class WindowRuns:
 
     def only(self, chosen: Bools) -> WindowRuns:
         """Return the runs of the chosen events."""
-        return WindowRuns(self.start[chosen], self.end[chosen], self.size)
+        return self if chosen.all() else WindowRuns(self.start[chosen], self.end[chosen], self.size)
 
 
-def integer_sum(runs: WindowRuns, values: Array) -> Ints:
-    """Sum of integers; arbitrary where the count is 0.
-
-    Raises:
-        OverflowError: a sum does not fit a 64-bit integer.
-    """
-    whole = values.astype(np.int64)
-    largest = float(np.abs(whole.astype(np.float64)).max(initial=0.0)) * float(runs.count.max(initial=0))
-    if largest >= 2.0**62 and (np.abs(runs.float_sum(whole.astype(np.float64)).high) >= 2.0**63).any():
-        message = "a sum of integers exceeds 64 bits; make the input a double or a shorter window"
-        raise OverflowError(message)
-    return runs.total(whole)
-
-
-def mean(runs: WindowRuns, values: Array) -> Floats:
-    """Arithmetic mean: the exact sum, rounded, by the count; arbitrary where the count is 0."""
-    return runs.float_sum(values.astype(np.float64)).high / np.maximum(runs.count, 1)
-
-
-def stddev(runs: WindowRuns, values: Array) -> Floats:
-    """Sample standard deviation, by exact sums and squares; arbitrary where the count is below 2."""
-    doubles = values.astype(np.float64)
-    finite = np.isfinite(doubles)
-    kept = runs if finite.all() else runs.only(finite)
-    high, low = exact_sums.squares(doubles[finite])
-    both = WindowRuns(
-        np.concatenate([kept.start, kept.start]), np.concatenate([kept.end, kept.end]), runs.size
-    )
-    squares = both.float_sum(np.concatenate([high, low]))
-    total = kept.float_sum(doubles[finite])
-    rows = runs.count.astype(np.float64)
-    number = Double2(rows, np.zeros_like(rows))
-    spread = exact_sums.minus(exact_sums.times(number, squares), exact_sums.times(total, total)).high
-    result: Floats = np.sqrt(np.maximum(spread, 0.0) / np.maximum(rows * (rows - 1.0), 1.0))
-    if not finite.all():
-        result[runs.only(~finite).count > 0] = np.nan
-    return result
+def _later(instant: Ints, micros: int) -> Ints:
+    """Return the instants moved, or the last there is."""
+    micros = min(micros, int(_LATEST))
+    return np.where(instant > _LATEST - micros, _LATEST, instant + micros) if micros else instant
 
 
 def _bound(dtype: np.dtype[np.generic], *, largest: bool) -> np.generic:

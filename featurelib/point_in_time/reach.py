@@ -3,34 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from featurelib.point_in_time.buckets import EVENT_TS
 from featurelib.specs import FeatureView
-from featurelib.timeline import duration_micros, window_micros
+from featurelib.timeline import duration_micros
+
+Bounds = tuple[int | None, int | None]
+"""``[since, until)`` in microseconds since 1970; None on a side is no bound."""
 
 
-def only_reachable(
-    source: DataFrame, views: Sequence[FeatureView], between: tuple[datetime, datetime] | None
-) -> DataFrame:
-    """Keep the events that some moment of ``[first, last)`` can see in some window."""
+def reach_of(views: Sequence[FeatureView], between: tuple[int, int] | None) -> Bounds:
+    """Return the bounds of ``event_ts`` that some moment of ``[first, last)`` can see in some window."""
     if between is None:
-        return source
+        return None, None
     first, last = between
-    kept = source.where(F.col(EVENT_TS) < F.lit(last))
-    reach = [_reach(view) for view in views]
-    if all(micros is not None for micros in reach):
-        longest = timedelta(microseconds=max(micros for micros in reach if micros is not None))
-        kept = kept.where(F.col(EVENT_TS) >= F.lit(first - longest))
+    longest = longest_of(views)
+    return (None if longest is None else first - longest), last
+
+
+def longest_of(views: Sequence[FeatureView]) -> int | None:
+    """Return the microseconds from an event to the last moment that some window shows it, None for ever."""
+    reaches = [_reach(view) for view in views]
+    return None if None in reaches else max(micros for micros in reaches if micros is not None)
+
+
+def only_reachable(source: DataFrame, bounds: Bounds) -> DataFrame:
+    """Keep the events within the bounds."""
+    since, until = bounds
+    kept = source
+    if until is not None:
+        kept = kept.where(F.col(EVENT_TS) < F.timestamp_micros(F.lit(until)))
+    if since is not None:
+        kept = kept.where(F.col(EVENT_TS) >= F.timestamp_micros(F.lit(since)))
     return kept
 
 
 def _reach(view: FeatureView) -> int | None:
     """Microseconds back to the oldest event the view can see, or None for all of them."""
-    reaches = [window_micros(window) for _, _, _, window in view.features() if window is not None]
+    windows = (window for feature in view.features() for window in feature.windows)
+    reaches = [None if window.micros is None else window.micros + view.delay_micros for window in windows]
     if view.latest is not None:
         reaches.append(None if view.latest.max_age is None else duration_micros(view.latest.max_age))
     return None if None in reaches else max(micros for micros in reaches if micros is not None)

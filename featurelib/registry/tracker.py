@@ -40,6 +40,10 @@ _LOCK_SECONDS = 5.0
 _METRICS = ("roc_auc", "pr_auc", "log_loss", "brier", "accuracy", "precision", "recall", "f1", "threshold")
 
 
+def import_mlflow() -> None:
+    """Import what the tracker needs, for callers that have seconds to spare before they need it."""
+
+
 @dataclass(frozen=True)
 class RegisteredModel:
     """A version of a model in the registry.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from featurelib.tables.arrow_rows import read_arrow
 from featurelib.tables.content import content_hash
 from featurelib.tables.faults import InjectedFault, fault_point
 from featurelib.tables.files import DataFile, read_rows
@@ -11,6 +12,7 @@ from featurelib.tables.maintain import Compaction, Vacuuming, compact, vacuum
 from featurelib.tables.manifests import Manifest
 from featurelib.tables.ops import append_ops
 from featurelib.tables.runs import ALL, Run, begin_run
+from featurelib.tables.small import rows_of
 from featurelib.tables.snapshots import Snapshot, snapshot
 from featurelib.tables.store import Store, current_version, published, published_version, read
 
@@ -38,7 +40,9 @@ __all__ = [
     "published",
     "published_version",
     "read",
+    "read_arrow",
     "read_rows",
+    "rows_of",
     "snapshot",
     "vacuum",
 ]

@@ -130,14 +130,16 @@ class Commits:
         )
 
 
-def txn_options(stamp: Stamp, table: str) -> dict[str, str]:
-    """Return Delta's writer options for one step: at most once, and never after a newer token."""
+def transaction(stamp: Stamp, table: str) -> tuple[str, int]:
+    """Return Delta's transaction id and version of one step: at most once, and never after a newer token."""
     number = stamp.step.partition(" ")[0]
-    return {
-        "txnAppId": f"{stamp.pipeline}/{table}/{number}",
-        "txnVersion": str(stamp.token),
-        "userMetadata": stamp.to_json(),
-    }
+    return f"{stamp.pipeline}/{table}/{number}", stamp.token
+
+
+def txn_options(stamp: Stamp, table: str) -> dict[str, str]:
+    """Return the options by which Spark's writer of Delta makes one step, stamped, as that transaction."""
+    identity, version = transaction(stamp, table)
+    return {"txnAppId": identity, "txnVersion": str(version), "userMetadata": stamp.to_json()}
 
 
 @contextmanager

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
+from deltalake import DeltaTable
 
 from featurelib.errors import ConfigError, FrameError
-from featurelib.tables import log, manifests, schemas
+from featurelib.tables import log, schemas
 from featurelib.tables.creation import create_empty
 from featurelib.tables.log import Stamp
+from featurelib.tables.small import Rows, arrow_rows, commit_rows
 from featurelib.tables.store import MANIFESTS, OPS, Store
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 
-def append_ops(
-    store: Store, table: str, rows: Sequence[Mapping[str, Any]], *, schema: StructType, stamp: Stamp
-) -> int:
+def append_ops(store: Store, table: str, rows: Rows, *, schema: StructType, stamp: Stamp) -> int:
     """Append rows to a table of the ``ops`` layer, creating it first; return the version.
 
     No session is needed, so a run that failed to start can be noted too. Columns absent from a row
@@ -42,7 +39,7 @@ def append_ops(
         raise ConfigError(
             f"table {table!r}", f"a table of the layer {OPS} other than {MANIFESTS}", "write it inside a run"
         )
-    batch = _arrow(table, rows, schema)
+    batch = arrow_rows(table, rows, schema)
     with store.commit_lock(table):
         create_empty(store, table, schema, stamp=stamp)
         has = log.table_schema(path)
@@ -52,22 +49,5 @@ def append_ops(
                 ", ".join(f"{field.name} {field.dataType.simpleString()}" for field in has),
                 "write to a table of another name when the columns change",
             )
-        write_deltalake(
-            path,
-            batch.select(has.fieldNames()),
-            mode="append",
-            writer_properties=WriterProperties(compression=manifests.CODEC),
-            commit_properties=CommitProperties(custom_metadata={"userMetadata": stamp.to_json()}),
-        )
+        commit_rows(path, batch.select(has.fieldNames()), mode="append", stamp=stamp)
         return DeltaTable(path).version()
-
-
-def _arrow(table: str, rows: Sequence[Mapping[str, Any]], schema: StructType) -> pa.Table:
-    unknown = sorted({name for row in rows for name in row} - set(schema.fieldNames()))
-    if unknown:
-        raise FrameError(
-            f"rows for table {table!r} hold {', '.join(unknown)}",
-            f"only {', '.join(schema.fieldNames())}",
-            "add the columns to the schema, or leave them out",
-        )
-    return pa.Table.from_pylist([dict(row) for row in rows], schema=manifests.arrow_schema(schema))

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from delta.tables import DeltaTable as SparkDeltaTable
 from pyspark.errors import AnalysisException
@@ -14,11 +14,12 @@ from pyspark.errors import AnalysisException
 from featurelib.errors import ConfigError, FrameError, PublishError
 from featurelib.tables import lease as leases
 from featurelib.tables import log, manifests, schemas
-from featurelib.tables.commits import Commits, stamped_session, txn_options
+from featurelib.tables.commits import Commits, stamped_session, transaction, txn_options
 from featurelib.tables.creation import check_shape, create_empty
 from featurelib.tables.faults import fault_point
 from featurelib.tables.log import Stamp
 from featurelib.tables.recovery import restore_leftovers
+from featurelib.tables.small import Rows, arrow_rows, commit_rows
 from featurelib.tables.store import MANIFESTS, OPS, Store, published
 from featurelib.tables.store import read as read_version
 
@@ -132,6 +133,19 @@ class Run:
         """
         return self._write(frame, table, "append", {})
 
+    def append_rows(self, rows: Rows, table: str) -> int:
+        """Add a handful of rows to a table without partitions, written in this process; return the version.
+
+        Raises:
+            FrameError: a row holds a column that the table lacks.
+            LeaseHeld: a newer run of the pipeline has taken over; nothing was written.
+        """
+        return self._write_rows(rows, table, "append")
+
+    def replace_rows(self, rows: Rows, table: str) -> int:
+        """Put a handful of rows in the place of all, as :meth:`append_rows` adds them."""
+        return self._write_rows(rows, table, "overwrite")
+
     def widen(self, table: str, schema: StructType) -> int:
         """Add the columns of ``schema`` that the table lacks, null in every row so far; return the version.
 
@@ -221,6 +235,17 @@ class Run:
             writer.option("compression", self._store.compression).save(path)
 
         return self._commits.commit(table, f"{mode} {options.get('replaceWhere', '')}".strip(), save)
+
+    def _write_rows(self, rows: Rows, table: str, mode: Literal["append", "overwrite"]) -> int:
+        self._writable(table)
+        batch = arrow_rows(table, rows, self._commits.schema(table))
+
+        def save(stamp: Stamp) -> None:
+            commit_rows(
+                self._store.path(table), batch, mode=mode, stamp=stamp, transaction=transaction(stamp, table)
+            )
+
+        return self._commits.commit(table, mode, save)
 
     def _refuse_published(self) -> None:
         if self._is_published:

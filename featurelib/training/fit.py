@@ -15,7 +15,8 @@ from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
 from featurelib.errors import FrameError, ModelGateError, PreconditionError, nearest
-from featurelib.specs import EstimatorSpec, LiftStep, ModelSpec
+from featurelib.specs import SPLIT, EstimatorSpec, LiftStep, ModelSpec
+from featurelib.threads import run_beside
 from featurelib.training import estimators, evaluation
 from featurelib.training.estimators import LABEL, Surroundings
 from featurelib.training.features import candidate_columns, resolve_features
@@ -29,14 +30,12 @@ from featurelib.training.preparation import (
     is_sampled,
 )
 from featurelib.training.result import EstimatorMetrics, LiftMetrics, SliceMetrics, TrainingResult
-from featurelib.training.threads import run_beside
 from featurelib.training.tuning import HyperoptTuner, Measured, OnTrial, Trial, Tuner, best_trial
 
 if TYPE_CHECKING:
     from pyspark.ml import Model
     from pyspark.sql import DataFrame
 
-SPLIT = "_split"
 AS_OF = "as_of_ts"
 _SAMPLED = "_sampled"
 _SPLITS = ("train", "validate", "test")

@@ -13,7 +13,8 @@ Only stages that come with ``pyspark.ml`` are used, so a saved model needs no co
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -29,6 +30,7 @@ from pyspark.ml.feature import (
 )
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
+from pyspark.storagelevel import StorageLevel
 
 from featurelib.errors import ConfigError, FrameError, nearest
 
@@ -124,8 +126,9 @@ def _check_type(name: str, kind: T.DataType, *, is_category: bool) -> None:
     elif not isinstance(kind, T.NumericType | T.BooleanType):
         raise FrameError(
             f"feature {name!r} is of type {kind.simpleString()}",
-            "a number, a boolean or text: an instant by itself says nothing that holds later",
-            f"derive a number from it (as dayofweek or time since), or take it away with '!{name}'",
+            "a number, a boolean or text: an instant by itself says nothing that holds later, and a list or "
+            "map has no fixed number of values",
+            f"derive a number from it (as time since, or by with values), or take it away with '!{name}'",
         )
 
 
@@ -159,22 +162,13 @@ def fit_preparation(
     categories = [name for name in categories if name not in dropped]
     numbers = [name for name in numbers if name not in dropped]
     indicated = gaps.indicated(numbers)
-    sample = rows.where(is_sampled(gaps.sample_share(numbers)))
-    common, sizes = _fit_common(rows, sample, numbers=numbers, categories=categories, indicated=indicated)
-    typed = sample
-    for stage in common:
-        typed = stage.transform(typed)
-    fitted: dict[Form, tuple[Transformer, ...]] = {}
-    places: dict[Form, tuple[str, ...]] = {}
-    dense = (*numbers, *indicated)
-    dense_columns = [*(_number(name) for name in numbers), *(_missing(name) for name in indicated)]
-    if "tree" in forms:
-        inputs = [*(_index(name) for name in categories), *dense_columns]
-        fitted["tree"] = (VectorAssembler(inputCols=inputs, outputCol=VECTOR["tree"], handleInvalid="error"),)
-        places["tree"] = (*categories, *dense)
-    if "linear" in forms:
-        fitted["linear"] = _fit_linear(typed, categories=categories, dense_columns=dense_columns)
-        places["linear"] = (*(name for name in categories for _ in range(sizes[name])), *dense)
+    with _ordered(rows.where(is_sampled(gaps.sample_share(numbers)))) as sample:
+        common, sizes = _fit_common(rows, sample, numbers=numbers, categories=categories, indicated=indicated)
+        typed = sample
+        for stage in common:
+            typed = stage.transform(typed)
+        dense = (*numbers, *indicated)
+        fitted, places = _fit_forms(typed, forms, dense=dense, numbers=len(numbers), sizes=sizes)
     return Preparation(
         features=tuple(name for name in features if name not in dropped),
         categorical=tuple(categories),
@@ -184,6 +178,44 @@ def fit_preparation(
         places=places,
         max_bins=max([_MIN_BINS, *(size + 1 for size in sizes.values())]),
     )
+
+
+@contextmanager
+def _ordered(sample: DataFrame) -> Iterator[DataFrame]:
+    """Give a small sample in one order, that of its hash, kept while several stages are fitted.
+
+    Approximate medians and sums of doubles depend on the order of rows: it must not be that of the files.
+    """
+    kept = sample.repartition(1).sortWithinPartitions(ROW_HASH).persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        yield kept
+    finally:
+        kept.unpersist()
+
+
+def _fit_forms(
+    typed: DataFrame, forms: Sequence[Form], *, dense: Sequence[str], numbers: int, sizes: Mapping[str, int]
+) -> tuple[dict[Form, tuple[Transformer, ...]], dict[Form, tuple[str, ...]]]:
+    """Return, by form, the stages that make its vector, and the feature behind each of its places.
+
+    Args:
+        typed: the sample after the common stages.
+        forms: which vectors are needed.
+        dense: the columns beside categories: first the numbers, then missing indicators.
+        numbers: how many of ``dense`` are numbers.
+        sizes: categories in order, and the number of values of each.
+    """
+    columns = [*map(_number, dense[:numbers]), *map(_missing, dense[numbers:])]
+    fitted: dict[Form, tuple[Transformer, ...]] = {}
+    places: dict[Form, tuple[str, ...]] = {}
+    if "tree" in forms:
+        inputs = [*map(_index, sizes), *columns]
+        fitted["tree"] = (VectorAssembler(inputCols=inputs, outputCol=VECTOR["tree"], handleInvalid="error"),)
+        places["tree"] = (*sizes, *dense)
+    if "linear" in forms:
+        fitted["linear"] = _fit_linear(typed, categories=list(sizes), dense_columns=columns)
+        places["linear"] = (*(name for name, size in sizes.items() for _ in range(size)), *dense)
+    return fitted, places
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from featurelib.errors import ConfigError, ModelGateError
 from featurelib.specs import EstimatorSpec, SearchRange, Tuning
-from featurelib.training.threads import run_beside
+from featurelib.threads import run_beside
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -19,6 +19,10 @@ PROJECT = Path(__file__).parents[2]
 _TWO_TREES = (
     "{gbt: {kind: gradient_boosted_trees, parameters: {trees: 2}, space: {max_depth: {integer: [2, 3]}}}}"
 )
+_NOT_FOR_MODELS = (
+    "[{input: was_late, ops: [mean], windows: [24h]}, {ops: [count], windows: [24h], by: carrier},"
+    " {input: carrier, ops: [mode, last_k], k: 2, windows: [last 5]}]"
+)
 SMALL = (
     "split.train=['2013-01-01', '2013-01-06']",
     "split.validate=['2013-01-06', '2013-01-07']",
@@ -33,8 +37,9 @@ SMALL = (
     "models.late_arrival.gate.minimum=0.3",
     "models.late_arrival.gate.lift_over_baseline=-1.0",
     f"models.late_arrival.estimators={_TWO_TREES}",
+    f"views.route_arrivals.aggregations={_NOT_FOR_MODELS}",
 )
-"""A pipeline of a few days and a model of two trees."""
+"""A pipeline of a few days and a model of two trees; one view holds texts, lists and maps."""
 
 
 @pytest.fixture(scope="session")

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 from pyspark.sql import functions as F
 
 from featurelib.errors import FeaturelibError, InputError, QualityGateError
 from featurelib.pipeline.contents import contents
 from featurelib.pipeline.frames import source_frames, spine_frame, tie_breakers
+from featurelib.pipeline.polars_frames import published_rows, spine_columns, spine_of
 from featurelib.pipeline.records import last_facts
+from featurelib.pipeline.scans import source_inputs, spine_input
 from featurelib.pipeline.steps import run_pipeline, run_step
-from featurelib.point_in_time import features_as_of
+from featurelib.pipeline.without_spark import features_without_spark
+from featurelib.point_in_time import explain, features_as_of
 from featurelib.point_in_time.plain_spark import plain_spark_features
-from featurelib.tables import content_hash, published, read
+from featurelib.tables import Snapshot, content_hash, published, read, read_arrow, snapshot
 from featurelib.tables.faults import InjectedFault
 
 if TYPE_CHECKING:
@@ -74,6 +79,21 @@ def test_a_rerun_does_nothing(ran: Context) -> None:
     assert before == (all_contents(ran), published(ran.store))
 
 
+def test_texts_lists_and_maps_are_stored_and_not_monitored(ran: Context) -> None:
+    """A view may hold what no model takes; drift is measured of its numbers only."""
+    stored = {field.name: field.dataType.simpleString() for field in table(ran, "features.flights").schema}
+    drift = last_facts(ran)["monitor"]["facts"]["drift"]
+
+    kinds = {name: kind for name, kind in stored.items() if name.startswith("route_arrivals__")}
+    assert kinds == {
+        "route_arrivals__was_late_mean_24h": "double",
+        "route_arrivals__count_24h_by_carrier": "map<string,bigint>",
+        "route_arrivals__carrier_mode_last5": "string",
+        "route_arrivals__carrier_last2_last5": "array<string>",
+    }
+    assert kinds.keys() & drift.keys() == {"route_arrivals__was_late_mean_24h"}
+
+
 def test_the_report_stands_beside_the_tables(ran: Context) -> None:
     """The page has the figures and needs nothing from elsewhere."""
     page = (Path(ran.project.settings.root) / "reports" / "latest.html").read_text()
@@ -101,6 +121,43 @@ def test_features_of_real_flights_equal_the_second_opinion(ran: Context) -> None
         for rows in (wanted, got)
     ]
     assert rounded[0] == rounded[1]
+
+
+def test_features_without_spark_equal_the_published_ones(ran: Context) -> None:
+    """Polars on the published silver files gives every feature of every row to the bit, without a JVM."""
+    silver = published_rows(ran.store)
+    spine = spine_of(ran.project, silver("flights", spine_columns(ran.project))).sort("flight_id")
+
+    here = features_without_spark(ran.project, ran.project.views, spine, silver)
+
+    version = published(ran.store)["features.flights"]
+    there = pl.DataFrame(pl.from_arrow(read_arrow(snapshot(ran.store, "features.flights", version))))
+    assert here.equals(there.sort("flight_id").select(here.columns))
+
+
+def test_tasks_prepare_sources_as_spark_does(ran: Context) -> None:
+    """Read by the tasks or by Spark, spine and sources of the flights give the same features, to the bit."""
+    project = ran.project
+    versions = published(ran.store)
+
+    def pinned(name: str) -> tuple[Snapshot, DataFrame]:
+        return snapshot(ran.store, f"silver.{name}", versions[f"silver.{name}"]), table(ran, f"silver.{name}")
+
+    spine, sources = spine_input(project, pinned, since=date(2013, 1, 7)), source_inputs(project, pinned)
+    ties = tie_breakers(project)
+    by_tasks = features_as_of(spine, project.views, sources, tie_breakers=ties)
+    by_spark = features_as_of(
+        spine.frame, project.views, {name: scan.frame for name, scan in sources.items()}, tie_breakers=ties
+    )
+
+    assert "scanned by Spark" not in str(explain(spine, project.views, sources, tie_breakers=ties))
+    assert content_hash(by_tasks) == content_hash(by_spark)
+
+    hard = project.sources["weather"].model_copy(update={"known_ts": "from_utc_timestamp(time_hour, 'EST')"})
+    changed = project.model_copy(update={"sources": {**project.sources, "weather": hard}})
+    assert source_inputs(changed, pinned)["weather"].blocked == (
+        "\"from_utc_timestamp(time_hour, 'EST')\" needs Spark: the function from_utc_timestamp"
+    )
 
 
 def test_nothing_known_from_one_hour_before_departure_on_changes_a_feature(ran: Context) -> None:
@@ -147,6 +204,20 @@ def test_one_day_more_touches_one_day(contexts: Contexts, tmp_path: Path) -> Non
     earlier = table(daily, "features.flights").where("_day < DATE'2013-01-03'")
     assert old == content_hash(earlier)
     assert all_contents(once) == all_contents(daily)
+
+
+def test_the_training_set_grows_as_labels_become_known(contexts: Contexts, tmp_path: Path) -> None:
+    """At midnight UTC evening flights are in the air: hours later, without a new file, their labels are there."""
+    midnight, noon = contexts(tmp_path, "2013-01-02"), contexts(tmp_path, "2013-01-02T12:00")
+    for step in ("ingest", "build_features"):
+        run_step(midnight, step)
+    first, again = run_step(midnight, "build_training_set"), run_step(midnight, "build_training_set")
+    later = run_step(noon, "build_training_set")
+
+    assert (again.is_idle, later.is_idle) == (True, False)
+    assert first.facts["parts"]["train"] + first.facts["left_out"] == 842
+    assert first.facts["parts"]["train"] < later.facts["parts"]["train"] == 830
+    assert run_step(noon, "build_training_set").is_idle
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import sqlglot
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
-from featurelib.expression_words import FUNCTIONS
-from featurelib.expressions import ExpressionError, check
+from featurelib.expressions.language import ExpressionError, check
+from featurelib.expressions.words import FUNCTIONS
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -82,3 +82,19 @@ def test_importance_adds_up_by_feature(prepared):
     shares = dict(importance_by_feature(prepared, [1, -1, 0, 2, 0, 0, 0, 0], form="linear"))
 
     assert shares == {"place": 0.5, "rate": 0.5, "amount": 0.0, "twin": 0.0, "flag": 0.0}
+
+
+def test_files_and_partitions_do_not_change_medians_and_scales(spark):
+    """The same rows in seven partitions by value and in two by chance are prepared alike, to the bit."""
+    rows = spark.range(4_000).select(
+        "id",
+        F.lit("x").alias("place"),
+        F.when(F.col("id") % 7 > 0, F.sin(F.col("id") * 12.9898) * 43758.5453).alias("rate"),
+    )
+
+    def learnt(frame):
+        preparation = _fit(frame, features=("place", "rate"))
+        imputer, scaler = preparation.common[1], preparation.forms["linear"][-1]
+        return imputer.surrogateDF.collect(), list(scaler.std.toArray())
+
+    assert learnt(rows.repartitionByRange(7, "rate")) == learnt(rows.repartition(2))

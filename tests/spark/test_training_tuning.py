@@ -7,7 +7,7 @@ import pytest
 
 from featurelib.errors import ModelGateError
 from featurelib.specs import EstimatorSpec, SearchRange, Tuning
-from featurelib.training.threads import run_beside
+from featurelib.threads import run_beside
 from featurelib.training.tuning import HyperoptTuner, Measured, best_trial
 
 ESTIMATORS = {

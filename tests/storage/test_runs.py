@@ -13,8 +13,20 @@ from deltalake import DeltaTable
 from pyspark.sql.types import DoubleType, StringType, StructField, StructType
 
 from featurelib.errors import ConfigError, FeaturelibError, FrameError, LeaseHeld, PublishError
-from featurelib.tables import ALL, Stamp, Store, begin_run, current_version, log, manifests, published, read
+from featurelib.tables import (
+    ALL,
+    Stamp,
+    Store,
+    begin_run,
+    current_version,
+    log,
+    manifests,
+    published,
+    read,
+    rows_of,
+)
 from featurelib.tables.commits import txn_options
+from featurelib.tables.small import arrow_rows, commit_rows
 from tests.storage.conftest import DAYS, SCHEMA, TOTALS, content
 
 if TYPE_CHECKING:
@@ -66,6 +78,36 @@ def test_two_writes_of_one_table_in_one_run(spark: SparkSession, store: Store) -
     text = Path(store.path(TOTALS), "_delta_log", f"{2:020}.json").read_text()
     assert '"appId":"pipe/features.totals/2","version":1' in text
     assert ".zstd.parquet" in text
+
+
+def test_rows_are_written_without_a_query(spark: SparkSession, store: Store) -> None:
+    """A handful of rows is added or put in the place of all, in commits like those of frames."""
+    with begin_run(spark, store, pipeline="pipe", run_id="one") as run:
+        run.create(TOTALS, SCHEMA)
+        assert run.append_rows([{"day": "d1", "n": 1}], TOTALS) == 1
+        assert run.append_rows([{"day": "d2"}], TOTALS) == 2
+        assert run.append(spark.createDataFrame([("d3", 3)], SCHEMA).coalesce(1), TOTALS) == 3
+        with pytest.raises(FrameError, match="hold m"):
+            run.append_rows([{"m": 1}], TOTALS)
+        run.publish()
+    assert content(store, TOTALS) == [("d1", 1), ("d2", None), ("d3", 3)]
+    with begin_run(spark, store, pipeline="pipe", run_id="two") as run:
+        run.replace_rows([{"day": "d9", "n": 9}], TOTALS)
+        assert len(rows_of(store, TOTALS)) == 3
+        run.publish()
+    assert rows_of(store, TOTALS) == [{"day": "d9", "n": 9}]
+    assert read(spark, store, TOTALS).collect() == [("d9", 9)]
+
+
+def test_rows_of_a_stale_run_are_fenced(spark: SparkSession, store: Store) -> None:
+    """A step that a newer token has written is not written again by an older one."""
+    with begin_run(spark, store, pipeline="pipe", run_id="one") as run:
+        run.create(TOTALS, SCHEMA)
+        path, stamp = store.path(TOTALS), Stamp("one", "pipe", run.token, step="1 append")
+        rows = arrow_rows(TOTALS, [{"day": "d1", "n": 1}], SCHEMA)
+        commit_rows(path, rows, mode="append", stamp=stamp, transaction=("pipe/features.totals/1", 7))
+        with pytest.raises(LeaseHeld, match="was fenced"):
+            run.append_rows([{"day": "d2", "n": 2}], TOTALS)
 
 
 def test_rerun_of_a_published_run_changes_nothing(spark: SparkSession, store: Store) -> None:

@@ -234,3 +234,21 @@ def test_a_damaged_jar_is_noticed(tmp_path):
     for line in (PROJECT / "deploy/jars.sha256").read_text().splitlines():
         (tmp_path / "jars" / line.split()[1]).write_bytes(b"PK truncated")
     assert call("jars_ready", FEATURELIB_CACHE=str(tmp_path)).returncode != 0
+
+
+def test_each_java_has_its_own_archive_of_classes(tmp_path):
+    """The archive's name changes with Java; one that cannot make it leaves an empty file and is not asked again."""
+    java, venv = fake_java(tmp_path / "java", "17.0.15"), tmp_path / "venv"
+    fake(venv / "bin" / "spark-submit", "no archive")
+    here = {"JAVA_HOME": str(java), "FEATURELIB_VENV": str(venv), "FEATURELIB_CACHE": str(tmp_path)}
+    archive = Path(call("class_archive", **here).stdout)
+    assert archive.parent == venv
+    assert call("class_archive", **here).stdout == str(archive)
+
+    answer = call("prepare_class_archive", **here)
+    assert "Java made no archive" in answer.stderr
+    assert archive.read_bytes() == b""
+    assert call("prepare_class_archive", **here).stderr == ""
+
+    fake_java(tmp_path / "java", "21.0.8")
+    assert call("class_archive", **here).stdout != str(archive)

@@ -45,6 +45,47 @@ def test_feature_names_are_derived() -> None:
     assert delays.inputs == ("x", "y")
 
 
+@pytest.mark.parametrize(
+    ("aggregation", "names"),
+    [
+        ({"ops": ("sum",), "windows": ("last 10",)}, ("v__x_sum_last10",)),
+        ({"ops": ("last_k", "top_k"), "k": 3}, ("v__x_last3_1d", "v__x_top3_1d")),
+        (
+            {"ops": ("quantile",), "quantiles": (0.05, 0.5, 0.999)},
+            ("v__x_p5_1d", "v__x_p50_1d", "v__x_p99_9_1d"),
+        ),
+        (
+            {"ops": ("approx_quantile", "median"), "quantiles": (0.5,)},
+            ("v__x_approx_p50_1d", "v__x_median_1d"),
+        ),
+        ({"ops": ("histogram",), "edges": (0, 1.5)}, ("v__x_histogram_1d",)),
+        ({"ops": ("mean",), "ratio_to": "30d"}, ("v__x_mean_1d_over_30d",)),
+        ({"ops": ("mean",), "ratio_to": "last 5"}, ("v__x_mean_1d_over_last5",)),
+        ({"ops": ("mean",), "name": "late", "where": "x > 15"}, ("v__late_mean_1d",)),
+        ({"ops": ("mean",), "by": "b"}, ("v__x_mean_1d_by_b",)),
+        (
+            {"ops": ("mean",), "by": "b", "values": ("Visa Gold", 7, True, "")},
+            (
+                "v__x_mean_1d_by_b_visa_gold",
+                "v__x_mean_1d_by_b_7",
+                "v__x_mean_1d_by_b_true",
+                "v__x_mean_1d_by_b_blank",
+            ),
+        ),
+    ],
+)
+def test_names_say_what_is_peculiar(aggregation: dict[str, object], names: tuple[str, ...]) -> None:
+    """Parameters, the second window and the value a feature is for are part of its name."""
+    assert view(aggregations=({"input": "x", "windows": ("1d",), **aggregation},)).feature_names == names
+
+
+def test_values_that_would_share_a_name_are_refused() -> None:
+    """Two values of ``by`` that look alike as a name are told from each other by the author."""
+    alike = {"ops": ("count",), "windows": ("1d",), "by": "grade", "values": ("A+", "A-")}
+    with pytest.raises(ValidationError, match="feature defined twice: v__count_1d_by_grade_a"):
+        view(aggregations=(alike,))
+
+
 def test_feature_defined_twice_is_refused() -> None:
     """Two aggregations may not give one column."""
     twice = (Aggregation(input="x", ops=("mean",), windows=("1h",)),) * 2

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta, timezone
-from itertools import pairwise
+from datetime import UTC, date, datetime
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from featurelib.errors import ConfigError
 from featurelib.timeline import (
     Interval,
+    Window,
     days_between,
     duration_micros,
-    format_instant,
-    from_micros,
     merge_intervals,
     missing_intervals,
     parse_instant,
-    to_micros,
-    window_micros,
 )
 
 
@@ -38,7 +32,8 @@ from featurelib.timeline import (
 )
 def test_durations(text: str, micros: int) -> None:
     """A duration is a whole number of one unit; a day has 24 hours."""
-    assert duration_micros(text) == micros == window_micros(text)
+    assert duration_micros(text) == micros
+    assert Window.parse(text) == Window(micros=micros)
 
 
 @pytest.mark.parametrize(
@@ -50,9 +45,19 @@ def test_other_durations_are_refused(text: str) -> None:
         duration_micros(text)
 
 
-def test_lifetime_has_no_length() -> None:
-    """The window that reaches back for ever has no number."""
-    assert window_micros("lifetime") is None
+@pytest.mark.parametrize(
+    ("text", "window"), [("lifetime", Window()), ("last 10", Window(rows=10)), ("6h", Window(21_600_000_000))]
+)
+def test_windows(text: str, window: Window) -> None:
+    """A window reaches back for ever, to the n-th newest event or for a duration."""
+    assert Window.parse(text) == window
+
+
+@pytest.mark.parametrize("text", ["last", "last 0", "last -1", "last  10", "last10", "10", "forever"])
+def test_other_windows_are_refused(text: str) -> None:
+    """Anything else says what a window looks like."""
+    with pytest.raises(ConfigError, match="or lifetime; or last 10"):
+        Window.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -84,17 +89,6 @@ def test_other_instants_are_refused(text: str, message: str) -> None:
     """A moment that is not plainly UTC is refused, with what to write."""
     with pytest.raises(ConfigError, match=message):
         parse_instant(text)
-
-
-MOMENTS = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - zone follows
-
-
-@given(MOMENTS)
-def test_micros_and_instants_are_the_same(moment: datetime) -> None:
-    """Microseconds and text both hold an instant exactly, those before 1970 included."""
-    assert from_micros(to_micros(moment)) == moment
-    assert parse_instant(format_instant(moment)) == moment
-    assert to_micros(moment.astimezone(timezone(timedelta(hours=-5)))) == to_micros(moment)
 
 
 @pytest.mark.parametrize(
@@ -129,34 +123,6 @@ def test_merge_intervals(intervals: list[Interval], merged: list[Interval]) -> N
 def test_missing_intervals(wanted: Interval, present: list[Interval], missing: list[Interval]) -> None:
     """What no interval covers is missing, and nothing outside what is wanted."""
     assert missing_intervals(wanted, present) == missing
-
-
-BOUND = st.integers(-20, 20)
-INTERVALS = st.lists(st.tuples(BOUND, BOUND), max_size=8)
-
-
-def instants(intervals: list[Interval]) -> set[int]:
-    """The oracle: every single instant of the intervals."""
-    return {instant for start, end in intervals for instant in range(start, end)}
-
-
-@settings(deadline=None)
-@given(INTERVALS)
-def test_merging_keeps_every_instant(intervals: list[Interval]) -> None:
-    """Merged intervals hold the same instants, sorted, apart and none empty."""
-    merged = merge_intervals(intervals)
-    assert instants(merged) == instants(intervals)
-    assert all(start < end for start, end in merged)
-    assert all(before[1] < after[0] for before, after in pairwise(merged))
-
-
-@settings(deadline=None)
-@given(st.tuples(BOUND, BOUND), INTERVALS)
-def test_missing_is_the_difference_of_instants(wanted: Interval, present: list[Interval]) -> None:
-    """The missing intervals are the wanted instants without the present ones, in order and apart."""
-    missing = missing_intervals(wanted, present)
-    assert instants(missing) == instants([wanted]) - instants(present)
-    assert missing == merge_intervals(missing)
 
 
 def test_days_are_half_open() -> None:

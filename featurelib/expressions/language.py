@@ -21,7 +21,7 @@ from sqlglot.errors import SqlglotError
 
 from featurelib import timeline
 from featurelib.errors import ConfigError, nearest
-from featurelib.expression_words import (
+from featurelib.expressions.words import (
     FUNCTIONS,
     INTERVAL_UNITS,
     KEYWORDS,
@@ -32,7 +32,7 @@ from featurelib.expression_words import (
     UNITS,
 )
 
-__all__ = ["ExpressionError", "Select", "check", "check_select", "columns_of"]
+__all__ = ["ExpressionError", "Select", "Token", "check", "check_select", "columns_of", "lexed"]
 
 MAX_CHARACTERS = 4_000
 MAX_TOKENS = 500
@@ -71,13 +71,16 @@ class Select:
 
 
 @dataclass(frozen=True, slots=True)
-class _Token:
+class Token:
+    """A word, number, text or sign of an expression, and where it starts."""
+
     kind: str
     text: str
     start: int
 
     @property
     def lower(self) -> str:
+        """The text in lower case."""
         return self.text.lower()
 
 
@@ -117,7 +120,7 @@ def check_select(text: str, table: str, columns: Collection[str]) -> Select:
     Raises:
         ExpressionError: the statement has another shape, or one of its expressions is refused.
     """
-    tokens = _tokens(text)
+    tokens = lexed(text)
     _refuse_clauses(text, tokens)
     if not tokens or tokens[0].lower != "select":
         _refuse(text, tokens[0] if tokens else None, "SELECT expression AS name, ... FROM table [WHERE ...]")
@@ -143,11 +146,11 @@ def check_select(text: str, table: str, columns: Collection[str]) -> Select:
 # --- first gate: words and signs ------------------------------------------------------------------------
 
 
-def _tokens(text: str) -> list[_Token]:
+def lexed(text: str) -> list[Token]:
     """Return the words, numbers, texts and signs; refuse what the language has no use for."""
     if len(text) > MAX_CHARACTERS:
         raise ExpressionError(f"an expression of {len(text)} characters", f"at most {MAX_CHARACTERS}")
-    tokens: list[_Token] = []
+    tokens: list[Token] = []
     at = 0
     while at < len(text):
         match = _TOKEN.match(text, at)
@@ -155,7 +158,7 @@ def _tokens(text: str) -> list[_Token]:
             _refuse_sign(text, at)
         kind = match.lastgroup or ""
         if kind != "space":
-            tokens.append(_Token(kind, match[0], at))
+            tokens.append(Token(kind, match[0], at))
         at = match.end()
     if len(tokens) > MAX_TOKENS:
         raise ExpressionError(f"an expression of {len(tokens)} words and signs", f"at most {MAX_TOKENS}")
@@ -170,7 +173,7 @@ def _refuse_sign(text: str, at: int) -> NoReturn:
     raise ExpressionError(f"{sign!r} at character {at + 1} of {_shortened(text)}", why)
 
 
-def _check_words(text: str, tokens: Sequence[_Token]) -> None:
+def _check_words(text: str, tokens: Sequence[Token]) -> None:
     depth = 0
     for index, token in enumerate(tokens):
         following = tokens[index + 1] if index + 1 < len(tokens) else None
@@ -186,7 +189,7 @@ def _check_words(text: str, tokens: Sequence[_Token]) -> None:
             _check_word(text, tokens, index)
 
 
-def _check_text(text: str, token: _Token, following: _Token | None) -> None:
+def _check_text(text: str, token: Token, following: Token | None) -> None:
     if _CLOCK_TEXT.fullmatch(token.text[1:-1]):
         _refuse(
             text, token, "a text that Spark does not take for the clock; nothing here may ask what time it is"
@@ -195,7 +198,7 @@ def _check_text(text: str, token: _Token, following: _Token | None) -> None:
         _refuse(text, following, "one text; join texts with concat or ||")
 
 
-def _check_word(text: str, tokens: Sequence[_Token], index: int) -> None:
+def _check_word(text: str, tokens: Sequence[Token], index: int) -> None:
     token = tokens[index]
     following = tokens[index + 1] if index + 1 < len(tokens) else None
     if following is None:
@@ -212,11 +215,11 @@ def _check_word(text: str, tokens: Sequence[_Token], index: int) -> None:
         _refuse(text, token, f"CAST({following.text} AS {token.text})")
 
 
-def _is_type(tokens: Sequence[_Token], index: int) -> bool:
+def _is_type(tokens: Sequence[Token], index: int) -> bool:
     return index > 0 and tokens[index - 1].lower == "as" and tokens[index].lower in TYPES
 
 
-def _check_call(text: str, tokens: Sequence[_Token], index: int) -> None:
+def _check_call(text: str, tokens: Sequence[Token], index: int) -> None:
     """The word before a parenthesis is a known function with a fitting number of arguments."""
     name = tokens[index]
     if name.lower not in FUNCTIONS:
@@ -233,7 +236,7 @@ def _check_call(text: str, tokens: Sequence[_Token], index: int) -> None:
             _refuse(text, unit[0], f"a unit: {', '.join(sorted(UNITS))}")
 
 
-def _check_cast(text: str, tokens: Sequence[_Token], index: int) -> None:
+def _check_cast(text: str, tokens: Sequence[Token], index: int) -> None:
     inner = [token for argument in _arguments(tokens, index) for token in argument]
     after = next((at for at in range(len(inner) - 1, -1, -1) if inner[at].lower == "as"), None)
     if after is None or after + 1 >= len(inner) or inner[after + 1].lower not in TYPES:
@@ -243,7 +246,7 @@ def _check_cast(text: str, tokens: Sequence[_Token], index: int) -> None:
         )
 
 
-def _check_instant(text: str, word: _Token, literal: _Token) -> None:
+def _check_instant(text: str, word: Token, literal: Token) -> None:
     value = literal.text[1:-1]
     form = "YYYY-MM-DD" if word.lower == "date" else "YYYY-MM-DD HH:MM:SSZ"
     if not _ISO_INSTANT.fullmatch(value):
@@ -257,10 +260,10 @@ def _check_instant(text: str, word: _Token, literal: _Token) -> None:
         _refuse(text, literal, f"{word.text} '{form}', an existing UTC instant")
 
 
-def _arguments(tokens: Sequence[_Token], index: int) -> list[list[_Token]]:
+def _arguments(tokens: Sequence[Token], index: int) -> list[list[Token]]:
     """Return the argument tokens of the call whose name stands at ``index``."""
     depth = 0
-    inner: list[_Token] = []
+    inner: list[Token] = []
     for token in tokens[index + 1 :]:
         depth += {"(": 1, ")": -1}.get(token.text, 0)
         if depth == 0:
@@ -269,9 +272,9 @@ def _arguments(tokens: Sequence[_Token], index: int) -> list[list[_Token]]:
     return _split(inner[1:]) if len(inner) > 1 else []
 
 
-def _split(tokens: Sequence[_Token]) -> list[list[_Token]]:
+def _split(tokens: Sequence[Token]) -> list[list[Token]]:
     """Split at the commas that stand in no parenthesis."""
-    parts: list[list[_Token]] = [[]]
+    parts: list[list[Token]] = [[]]
     depth = 0
     for token in tokens:
         depth += {"(": 1, ")": -1}.get(token.text, 0)
@@ -288,7 +291,7 @@ def _split(tokens: Sequence[_Token]) -> list[list[_Token]]:
 @lru_cache(maxsize=4096)  # a pure function of the text, asked again for every use of an expression
 def _columns(text: str) -> tuple[tuple[str, int], ...]:
     """Check the text but for its column names; return those with where they start."""
-    tokens = _tokens(text)
+    tokens = lexed(text)
     if not tokens:
         raise ExpressionError("an empty expression", "an expression over the columns, as dep_delay > 15")
     _check_words(text, tokens)
@@ -365,7 +368,7 @@ def _is_typed(literal: exp.Literal) -> bool:
     )
 
 
-def _check_known(text: str, tokens: Sequence[_Token], columns: set[str]) -> None:
+def _check_known(text: str, tokens: Sequence[Token], columns: set[str]) -> None:
     """Every word has a meaning this module knows of, whatever the parser made of it."""
     for index, token in enumerate(tokens):
         called = index + 1 < len(tokens) and tokens[index + 1].text == "("
@@ -378,7 +381,7 @@ def _check_known(text: str, tokens: Sequence[_Token], columns: set[str]) -> None
 # --- SELECT ---------------------------------------------------------------------------------------------
 
 
-def _refuse_clauses(text: str, tokens: Sequence[_Token]) -> None:
+def _refuse_clauses(text: str, tokens: Sequence[Token]) -> None:
     for token in tokens[1:]:
         if token.lower in {
             "select",
@@ -394,7 +397,7 @@ def _refuse_clauses(text: str, tokens: Sequence[_Token]) -> None:
             _refuse(text, token, "SELECT expression AS name, ... FROM table [WHERE ...] and nothing else")
 
 
-def _top_level(tokens: Sequence[_Token], word: str) -> int | None:
+def _top_level(tokens: Sequence[Token], word: str) -> int | None:
     depth = 0
     for index, token in enumerate(tokens):
         depth += {"(": 1, ")": -1}.get(token.text, 0)
@@ -403,7 +406,7 @@ def _top_level(tokens: Sequence[_Token], word: str) -> int | None:
     return None
 
 
-def _selected(text: str, item: list[_Token], columns: Collection[str]) -> dict[str, str]:
+def _selected(text: str, item: list[Token], columns: Collection[str]) -> dict[str, str]:
     """Return output name to expression text of one item of the list."""
     if not item:
         _refuse(text, None, "an expression between the commas")
@@ -419,7 +422,7 @@ def _selected(text: str, item: list[_Token], columns: Collection[str]) -> dict[s
 # --- messages -------------------------------------------------------------------------------------------
 
 
-def _refuse(text: str, token: _Token | None, expected: str, what: str = "") -> NoReturn:
+def _refuse(text: str, token: Token | None, expected: str, what: str = "") -> NoReturn:
     if token is None:
         raise ExpressionError(_shortened(text), expected)
     kind = f"{what} " if what else ""
@@ -434,7 +437,7 @@ def _node_hint(text: str, name: str) -> str:
         "Star": "columns by name",
         "Alias": "an expression without AS; its name stands before it in the file",
     }
-    reasons = (REFUSED[token.lower] for token in _tokens(text) if token.lower in REFUSED)
+    reasons = (REFUSED[token.lower] for token in lexed(text) if token.lower in REFUSED)
     return hints.get(name) or next(reasons, f"{_OPERATORS}, and {_FUNCTION_HINT}")
 
 

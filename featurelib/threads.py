@@ -1,4 +1,4 @@
-"""Spark jobs that do not need each other run beside each other, from driver threads."""
+"""Works that do not need each other run beside each other, in threads of the driver."""
 
 # ruff: noqa: PLC0415 - threads without Spark need no pyspark
 
@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -38,6 +39,14 @@ def run_beside(
     if queue.errors:
         raise queue.errors[0]
     return [queue.results[place] for place in range(len(works))]
+
+
+def begin(work: Callable[[], Result]) -> Callable[[], Result]:
+    """Begin a work in a thread; what is returned waits for it and gives its result, or raises its error."""
+    threads = ThreadPoolExecutor(max_workers=1)
+    begun = threads.submit(work)
+    threads.shutdown(wait=False)
+    return begun.result
 
 
 class _Queue(Generic[Result]):

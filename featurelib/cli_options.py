@@ -1,0 +1,44 @@
+"""What commands share: their options, and the project that these name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from featurelib.errors import ConfigError
+
+if TYPE_CHECKING:
+    from featurelib.specs import Project
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+Env = Annotated[str, typer.Option("--env", help="Environment: a file conf/env/ENV.yaml.")]
+Folder = Annotated[str, typer.Option("--pipeline", help="The pipeline's folder.")]
+AsOf = Annotated[
+    str, typer.Option("--as-of", help="The moment asked about, UTC: 2013-12-31 or 2013-12-31T06:00:00Z.")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Option("-c", help="Override a setting, as -c spark.driver_memory=8g.")
+]
+Views = Annotated[list[str] | None, typer.Option("--view", help="A view; all of them if none is given.")]
+IdleOk = Annotated[bool, typer.Option("--idle-ok", help="Exit 0 instead of 5 when there was nothing to do.")]
+
+
+def project_of(folder: str, env: str, overrides: list[str] | None) -> Project:
+    """Return the project of a pipeline folder, looked for here and beside the library."""
+    from featurelib.config import load_project
+
+    place = Path(folder)
+    if not place.is_absolute() and not place.exists():
+        place = PROJECT / folder
+    return load_project(place, env=env, overrides=overrides or ())
+
+
+def pair_of(text: str, example: str = "-p day=2013-12-30") -> tuple[str, str]:
+    """Return the two sides of ``name=value``."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"parameter {text!r}", "name=value", f"write {example}")
+    return name.strip(), value

@@ -1,0 +1,112 @@
+"""What will run, and why, as a value that prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from featurelib.point_in_time.inputs import Scan
+from featurelib.point_in_time.plans import KeyPlan, Plan, SourcePlan, size
+
+
+@dataclass(frozen=True)
+class SourceExplanation:
+    """One input: who scans it, how many rows and bytes in memory that is, None where unknown."""
+
+    name: str
+    scanned: str
+    files: int | None
+    rows: int | None
+    memory: int | None
+
+
+@dataclass(frozen=True)
+class KeyExplanation:
+    """One entity key: how its views are computed and why so, and the slices each hot entity is cut into."""
+
+    keys: tuple[str, ...]
+    views: tuple[str, ...]
+    shuffled: bool
+    why: str
+    sources: tuple[SourceExplanation, ...]
+    hot: int
+    slices: int
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The physical plan of :func:`featurelib.point_in_time.features_as_of`; ``print`` shows it.
+
+    Attributes:
+        spine: the spine.
+        keys: the entity keys in the order in which they are computed.
+        shuffles: how often the spine is shuffled.
+        buckets: of every shuffle.
+        buckets_why: what their number follows from.
+        bucket_memory: bytes of the inputs of an even bucket, None where unknown.
+    """
+
+    spine: SourceExplanation
+    keys: tuple[KeyExplanation, ...]
+    shuffles: int
+    buckets: int
+    buckets_why: str
+    bucket_memory: int | None
+
+    @classmethod
+    def of(cls, plan: Plan) -> Explanation:
+        """Return the explanation of a plan."""
+        spine = _source("spine", plan.spine, plan.spine_rows, None)
+        return cls(
+            spine,
+            tuple(map(_key, plan.keys)),
+            plan.shuffles,
+            plan.buckets,
+            plan.buckets_why,
+            plan.bucket_memory,
+        )
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield _line(self.spine)
+        for key in self.keys:
+            how = "one shuffle" if key.shuffled else "no shuffle"
+            yield f"key {', '.join(key.keys)}: {how} ({key.why}); views {', '.join(key.views)}"
+            for source in key.sources:
+                yield f"  {_line(source)}"
+            if key.shuffled and key.hot:
+                yield f"  hot entities: {key.hot}, each cut into {key.slices} time slices, a bucket each"
+        yield f"{self.shuffles} shuffle{'s' * (self.shuffles != 1)} of the spine, no join, no sort"
+        if self.shuffles:
+            memory = (
+                "size unknown" if self.bucket_memory is None else f"about {size(self.bucket_memory)} each"
+            )
+            yield f"{self.buckets} buckets ({self.buckets_why}), {memory}"
+
+
+def _key(key: KeyPlan) -> KeyExplanation:
+    views = tuple(view.name for view in key.views)
+    sources = tuple(map(_of_key, key.sources))
+    slices = len(key.placement.cuts) + 1
+    return KeyExplanation(key.keys, views, key.shuffled, key.why, sources, len(key.placement.hot), slices)
+
+
+def _of_key(source: SourcePlan) -> SourceExplanation:
+    return _source(source.name, source.scan, source.rows, source.memory)
+
+
+def _source(name: str, scan: Scan, rows: int | None, memory: int | None) -> SourceExplanation:
+    files = scan.files
+    return SourceExplanation(name, scan.scanner, None if files is None else len(files), rows, memory)
+
+
+def _line(source: SourceExplanation) -> str:
+    facts = [
+        None if source.files is None else f"{source.files:,} files",
+        None if source.rows is None else f"{source.rows:,} rows",
+        None if source.memory is None else f"about {size(source.memory)} in memory",
+    ]
+    known = ", ".join(fact for fact in facts if fact is not None)
+    return f"{source.name}: {source.scanned}" + (f"; {known}" if known else "")

@@ -1,0 +1,292 @@
+"""The physical plan: who scans each input, which keys are shuffled, and into how many buckets.
+
+Statistics choose the plan, never the answer. What is known comes from the files of snapshots; a frame's size
+is not known without running it, so frames are shuffled, and into as many buckets as Spark is set to.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import types as T
+
+from featurelib.errors import FrameError
+from featurelib.point_in_time.buckets import AS_OF, EVENT_TS, KNOWN_TS, KeyTask
+from featurelib.point_in_time.inputs import Input, Scan, frame_of, source_scan
+from featurelib.point_in_time.placement import Instants, Placement, even_cuts
+from featurelib.point_in_time.reach import longest_of, reach_of
+from featurelib.point_in_time.snapshots import SnapshotScan
+from featurelib.point_in_time.tasks import condition_columns, feature_fields, order_of, source_task
+from featurelib.specs import FeatureView
+
+_PACKED: Final = 4
+"""How many times larger rows are in memory than in Parquet, where their number is not known."""
+_TEXT_BYTES: Final = 24
+_MARGIN: Final = 8
+"""How many times ``bucket_bytes`` a bucket may hold before it is refused: keys are never quite even."""
+
+
+@dataclass(frozen=True)
+class Hot:
+    """Entities of one key with a large share of all rows, whose moments are cut into time slices.
+
+    Attributes:
+        key: the columns of an entity key.
+        entities: the entities, each a value for every column.
+        slices: number of slices of one length; a bucket each.
+    """
+
+    key: tuple[str, ...]
+    entities: tuple[tuple[Any, ...], ...]
+    slices: int = 8
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What bounds a plan.
+
+    Attributes:
+        buckets: number of buckets of every shuffle; None lets the plan choose.
+        bucket_bytes: what one bucket's inputs may take in memory; a worker needs about three times that.
+        broadcast_bytes: a source up to this size in memory is small: tasks read it whole where that
+            saves a shuffle of the spine. 0 shuffles everything.
+        hot: entities that are cut into time slices, each once; the answer is the same with and without.
+    """
+
+    buckets: int | None = None
+    bucket_bytes: int = 256 << 20
+    broadcast_bytes: int = 64 << 20
+    hot: tuple[Hot, ...] = ()
+
+
+@dataclass(frozen=True)
+class SourcePlan:
+    """How one source is read for one entity key.
+
+    Attributes:
+        name: of the source.
+        scan: what is read of it.
+        instants: what says when its events are seen.
+        rows: their number, None where unknown.
+        memory: their bytes in memory, None where unknown.
+    """
+
+    name: str
+    scan: Scan
+    instants: Instants
+    rows: int | None
+    memory: int | None
+
+
+@dataclass(frozen=True)
+class KeyPlan:
+    """One entity key: its views, sources, task and buckets, whether the spine is shuffled by it, and why."""
+
+    views: tuple[FeatureView, ...]
+    sources: tuple[SourcePlan, ...]
+    task: KeyTask
+    placement: Placement
+    shuffled: bool
+    why: str
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns of the key."""
+        return self.task.keys
+
+    @property
+    def memory(self) -> int | None:
+        """Bytes of the sources in memory, None where unknown."""
+        return _total(source.memory for source in self.sources)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The whole plan; keys that need no shuffle come first.
+
+    Attributes:
+        spine: the scan of the spine.
+        spine_rows: its rows, None where unknown.
+        keys: one for each entity key.
+        schema: of the result: the spine's columns, then the features in the order of the views.
+        buckets: of every shuffle.
+        buckets_why: what their number follows from.
+        parallelism: tasks to aim at where inputs are small.
+        most_bytes: what the rows of a bucket may take in memory before it is refused.
+    """
+
+    spine: Scan
+    spine_rows: int | None
+    keys: tuple[KeyPlan, ...]
+    schema: T.StructType
+    buckets: int
+    buckets_why: str
+    parallelism: int
+    most_bytes: int
+
+    @property
+    def shuffles(self) -> int:
+        """Number of shuffles of the spine."""
+        return sum(key.shuffled for key in self.keys)
+
+    @property
+    def bucket_memory(self) -> int | None:
+        """Bytes of the inputs of an even bucket of the largest shuffle, None where unknown."""
+        return _bucket_memory(self.spine, self.spine_rows, self.keys, self.buckets)
+
+
+def plan_of(
+    spine: Input,
+    views: Sequence[FeatureView],
+    sources: Mapping[str, Input],
+    *,
+    tie_breakers: Mapping[str, Sequence[str]],
+    between: tuple[int, int] | None,
+    limits: Limits,
+) -> Plan:
+    """Return the plan for checked inputs; runs no action and opens no file.
+
+    Args:
+        spine: rows that ask.
+        views: what to compute.
+        sources: by name.
+        tie_breakers: by source, as given by the caller.
+        between: ``[first, last)`` of the spine's moments in microseconds since 1970, None if unknown.
+        limits: what bounds the plan.
+    """
+    if between is None and isinstance(spine, SnapshotScan):
+        between = spine.bounds(AS_OF)
+    groups: dict[tuple[str, ...], list[FeatureView]] = {}
+    for view in views:
+        groups.setdefault(view.entity_key, []).append(view)
+    keys = [
+        _key_plan(key, members, sources, tie_breakers=tie_breakers, between=between, limits=limits)
+        for key, members in groups.items()
+    ]
+    ordered = sorted(keys, key=lambda key: key.shuffled)
+    scan = Scan(spine, tuple(frame_of(spine).columns))
+    rows = spine.num_records if isinstance(spine, SnapshotScan) else None
+    parallelism = _parallelism(frame_of(spine))
+    buckets, why = _buckets(scan, rows, ordered, parallelism=parallelism, limits=limits)
+    features = [
+        field for view in views for field in feature_fields(view, frame_of(sources[view.source]).schema)
+    ]
+    schema = T.StructType([*frame_of(spine).schema.fields, *features])
+    placed = tuple(replace(key, placement=_placement(key.keys, buckets, between, limits)) for key in ordered)
+    return Plan(scan, rows, placed, schema, buckets, why, parallelism, _MARGIN * limits.bucket_bytes)
+
+
+def _placement(
+    keys: tuple[str, ...], buckets: int, between: tuple[int, int] | None, limits: Limits
+) -> Placement:
+    """Return the buckets of a key, with the slices of its hot entities.
+
+    Raises:
+        FrameError: there are hot entities, and the spine's moments are not known.
+    """
+    hot = next((hot for hot in limits.hot if hot.key == keys), None)
+    if hot is None:
+        return Placement(keys, buckets)
+    if between is None:
+        raise FrameError(
+            f"hot entities of key {', '.join(keys)} cannot be cut into time slices",
+            "the first and last moment of the spine",
+            "give between=(first, last)",
+        )
+    return Placement(keys, buckets, hot.entities, even_cuts(*between, hot.slices))
+
+
+def _key_plan(
+    keys: tuple[str, ...],
+    views: Sequence[FeatureView],
+    sources: Mapping[str, Input],
+    *,
+    tie_breakers: Mapping[str, Sequence[str]],
+    between: tuple[int, int] | None,
+    limits: Limits,
+) -> KeyPlan:
+    plans, tasks = [], []
+    for tag, name in enumerate(dict.fromkeys(view.source for view in views), start=1):
+        members = [view for view in views if view.source == name]
+        schema = frame_of(sources[name]).schema
+        order = order_of(members, schema, tie_breakers.get(name))
+        bounds = reach_of(members, between)
+        scan = source_scan(sources[name], members, keys=keys, order=order, bounds=bounds)
+        plans.append(_source_plan(name, scan, longest_of(members)))
+        tasks.append(source_task(tag, members, schema, order, condition_columns(members)))
+    shuffled, why = _is_shuffled(plans, limits)
+    return KeyPlan(tuple(views), tuple(plans), KeyTask(keys, tuple(tasks)), Placement(keys, 1), shuffled, why)
+
+
+def _source_plan(name: str, scan: Scan, reach: int | None) -> SourcePlan:
+    instants = Instants(tuple(column for column in (EVENT_TS, KNOWN_TS) if column in scan.columns), reach)
+    files = scan.files
+    if files is None:
+        return SourcePlan(name, scan, instants, None, None)
+    rows = _total(file.num_records for file in files)
+    in_files = sum(file.size_bytes for file in files) * _PACKED
+    return SourcePlan(name, scan, instants, rows, in_files if rows is None else rows * row_bytes(scan.schema))
+
+
+def _is_shuffled(sources: Sequence[SourcePlan], limits: Limits) -> tuple[bool, str]:
+    """Whether the spine has to be shuffled for sources, and why."""
+    by_spark = [source.name for source in sources if not source.scan.by_tasks]
+    if by_spark:
+        return True, f"{', '.join(by_spark)} scanned by Spark"
+    memory = _total(source.memory for source in sources) or 0
+    if memory > limits.broadcast_bytes:
+        return True, f"sources take {size(memory)}, more than broadcast_bytes {size(limits.broadcast_bytes)}"
+    return False, f"sources take {size(memory)}: every task reads them whole"
+
+
+def _buckets(
+    spine: Scan, rows: int | None, keys: Sequence[KeyPlan], *, parallelism: int, limits: Limits
+) -> tuple[int, str]:
+    if limits.buckets is not None:
+        return limits.buckets, "as given"
+    memory = _bucket_memory(spine, rows, keys, 1)
+    if memory is None:
+        return parallelism, "spark.sql.shuffle.partitions, as not all sizes are known"
+    wanted = math.ceil(memory / limits.bucket_bytes)
+    if wanted <= parallelism:
+        return parallelism, f"spark.sql.shuffle.partitions; {size(memory)} need no more"
+    return wanted, f"{size(memory)} by bucket_bytes {size(limits.bucket_bytes)}"
+
+
+def _bucket_memory(spine: Scan, rows: int | None, keys: Sequence[KeyPlan], buckets: int) -> int | None:
+    """Bytes of an even bucket of the largest shuffle: spine rows with all features, and the sources."""
+    if rows is None or any(key.memory is None for key in keys if key.shuffled):
+        return None
+    features = sum(len(source.features) for key in keys for source in key.task.sources)
+    carried = rows * (row_bytes(spine.schema) + 8 * features)
+    largest = max((key.memory or 0 for key in keys if key.shuffled), default=0)
+    return math.ceil((carried + largest) / buckets)
+
+
+def _parallelism(frame: DataFrame) -> int:
+    return int(frame.sparkSession.conf.get("spark.sql.shuffle.partitions") or 8)
+
+
+def row_bytes(schema: pa.Schema) -> int:
+    """Return about how many bytes a row takes in Arrow; texts and nested values are taken as 24."""
+    return sum(
+        math.ceil(kind.bit_width / 8) if pa.types.is_primitive(kind) else _TEXT_BYTES for kind in schema.types
+    )
+
+
+def size(count: int) -> str:
+    """Return bytes for people, as ``1.5 GiB``."""
+    for unit, scale in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= scale:
+            return f"{count / scale:.1f} {unit}"
+    return f"{count} B"
+
+
+def _total(counts: Iterable[int | None]) -> int | None:
+    found = list(counts)
+    return None if None in found else sum(count for count in found if count is not None)

@@ -1,0 +1,52 @@
+"""What every spec is made of: the frozen base, and texts that are checked when they are read."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from featurelib import timeline
+from featurelib.errors import ConfigError
+
+ColumnType = Literal["string", "boolean", "int", "long", "double", "date", "timestamp_utc"]
+NUMERIC_TYPES = frozenset({"int", "long", "double"})
+ORDERED_TYPES = NUMERIC_TYPES | {"date", "timestamp_utc", "string"}
+
+_NAME = re.compile(r"[a-z_][a-z0-9_]*")
+
+
+def _checked_name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError(f"{text!r} is no name: lower-case letters, digits and _, not starting with a digit")
+    return text
+
+
+def _checked_duration(text: str) -> str:
+    try:
+        timeline.duration_micros(text)
+    except ConfigError as error:
+        raise ValueError(f"{error.given}; expected {error.expected}") from None
+    return text
+
+
+def _checked_window(text: str) -> str:
+    try:
+        timeline.Window.parse(text)
+    except ConfigError as error:
+        raise ValueError(f"{error.given}; expected {error.expected}") from None
+    return text
+
+
+Name = Annotated[str, AfterValidator(_checked_name)]
+Duration = Annotated[str, AfterValidator(_checked_duration)]
+WindowText = Annotated[str, AfterValidator(_checked_window)]
+Expression = Annotated[str, Field(min_length=1)]
+"""SQL text in the allow-listed language of :mod:`featurelib.expressions`."""
+
+
+class Spec(BaseModel):
+    """A frozen, comparable, hashable description; unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
