@@ -123,7 +123,7 @@ def over_map(held: Held, by: Column, op: str, kind: pa.DataType) -> pa.Array:
 def ratio(held: Held, other: Held, op: str) -> pa.Array:
     """Return ``op`` over one window by ``op`` over the other, as doubles; null where that is 0 or null."""
     if held.column is not None and pa.types.is_decimal(held.column.values.type):
-        doubles = Column(held.column.events, held.column.values.cast(pa.float64()))
+        doubles = Column(held.column.events, decimals.as_doubles(held.column.values))
         held, other = replace(held, column=doubles), replace(other, column=doubles)
     kind = pa.int64() if op == "count" or (op == "sum" and _is_whole(held.values)) else pa.float64()
     parts = [aggregate(one, op, (), kind).cast(pa.float64(), safe=False) for one in (held, other)]

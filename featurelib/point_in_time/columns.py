@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from featurelib.point_in_time.decimals import as_doubles
 from featurelib.point_in_time.kernels import Array, Bools, Events, Ints
 
 
@@ -47,7 +48,7 @@ class Column:
         if pa.types.is_date32(kind):
             return _plain(self.values.cast(pa.int32()))
         if pa.types.is_decimal(kind):
-            return _plain(self.values.cast(pa.float64()))
+            return _plain(as_doubles(self.values))
         numbers = _plain(self.values)
         return np.add(numbers, numbers.dtype.type(0)) if numbers.dtype.kind == "f" else numbers
 

@@ -1,4 +1,4 @@
-"""Exact sums and means of decimals: 128-bit whole numbers in 32-bit limbs, summed like any integer.
+"""Decimals: exact sums and means, of 128-bit whole numbers in 32-bit limbs, and the nearest doubles.
 
 Runs inside Spark's Python workers: it imports pyarrow and numpy only.
 """
@@ -47,6 +47,19 @@ def decimal_mean(runs: WindowRuns, values: pa.Array, kind: pa.DataType) -> pa.Ar
     count = pa.array(np.maximum(runs.count, 1)).cast(pa.decimal256(19, 0))
     exact = pc.divide(total.cast(pa.decimal256(38, values.type.scale)), count)
     return pc.round(exact, ndigits=kind.scale, round_mode="half_towards_infinity").cast(kind)
+
+
+def as_doubles(values: pa.Array) -> pa.Array:
+    """Return the double nearest to each decimal (128 bits), as Spark's cast gives it; null stays null.
+
+    Arrow's own cast multiplies by a power of ten that no double holds, and may miss by one place.
+    """
+    scale = values.type.scale
+    low, high = _words(values)
+    # A whole number of up to 53 bits and a power of ten up to 22 are doubles, and their quotient is rounded once.
+    if 0 <= scale <= 22 and ((high == low >> np.int64(63)) & (low >= -(1 << 53)) & (low <= 1 << 53)).all():
+        return pa.array(low / 10.0**scale, mask=values.is_null().to_numpy(zero_copy_only=False))
+    return values.cast(pa.string()).cast(pa.float64())
 
 
 def _words(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:

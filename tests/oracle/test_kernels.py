@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import sys
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from featurelib.point_in_time import exact_sums
+from featurelib.point_in_time import decimals, exact_sums
 from featurelib.point_in_time.buckets import Feature, KeyTask, SourceTask, features_of
 from featurelib.timeline import Window
 
@@ -332,6 +332,21 @@ def test_a_sum_is_the_double_nearest_to_the_true_sum(values: list[float]) -> Non
     backward = exact_sums.range_sums(np.array(values[::-1]), one, one + 1, 1).high[0]
 
     assert math.fsum(values) == forward == backward
+
+
+@example(scale=2, values=[-77621545, None])
+@given(
+    st.integers(0, 30),
+    st.lists(st.one_of(st.none(), st.integers(-(10**38) + 1, 10**38 - 1), st.integers(-(2**54), 2**54))),
+)
+def test_a_decimal_becomes_the_nearest_double(scale: int, values: list[Any]) -> None:
+    """Python's own conversion of a decimal rounds once; so does ours, whatever the digits."""
+    with localcontext(prec=40):
+        exact = [None if value is None else Decimal(value).scaleb(-scale) for value in values]
+
+    got = decimals.as_doubles(pa.array(exact, pa.decimal128(38, scale)))
+
+    assert got.to_pylist() == [None if value is None else float(value) for value in exact]
 
 
 def test_an_integer_sum_beyond_64_bits_is_refused() -> None:
