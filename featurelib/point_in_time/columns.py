@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from featurelib.point_in_time.decimals import as_doubles
 from featurelib.point_in_time.kernels import Array, Bools, Events, Ints
+from featurelib.point_in_time.moments import LARGEST
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,17 @@ class Column:
 
     @cached_property
     def medians(self) -> Array:
-        """A middle value of each event's entity, as a number."""
-        return self.numbers[self.by_value[self._middle]]
+        """A middle one of the values below 1e64 of each event's entity, as a number; 0 without any."""
+        fits = np.abs(self.numbers.astype(np.float64)) < LARGEST
+        if fits.all():
+            return self.numbers[self.by_value[self._middle]]
+        entity = self.events.entity
+        before = np.concatenate([[0], np.cumsum(fits)])
+        start = np.searchsorted(entity, entity)
+        fitting = before[np.searchsorted(entity, entity, side="right")] - before[start]
+        order = np.lexsort((self.numbers, ~fits, entity))
+        middle = self.numbers[order[start + np.maximum(fitting - 1, 0) // 2]]
+        return np.where(fitting > 0, middle, middle.dtype.type(0))
 
     @cached_property
     def middle_instants(self) -> Ints:

@@ -14,7 +14,7 @@ from featurelib.point_in_time.kernels import Array, Bools, Floats, Ints, WindowR
 _MICROS_A_DAY = 86_400e6
 _HALF = np.int64(32)
 _LOW = np.int64(0xFFFFFFFF)
-_LARGEST = 1e64  # whose fourth power, times a window's rows to the fourth, is still a double
+LARGEST = 1e64  # whose fourth power, times a window's rows to the fourth, is still a double
 _SMALLEST_SPREAD = 1e-64
 
 
@@ -68,7 +68,7 @@ def trend(runs: WindowRuns, values: Array, instants: Ints, center: Ints) -> tupl
     where a value is infinite or beyond 1e64.
     """
     doubles = values.astype(np.float64)
-    fits = np.abs(doubles) < _LARGEST
+    fits = np.abs(doubles) < LARGEST
     kept, x, t = runs.only(fits), _exact(doubles[fits]), _difference(instants[fits], center[fits])
     rows = kept.count.astype(np.float64)
     sum_x, sum_t = _sum(kept, x), _sum(kept, t)
@@ -82,7 +82,7 @@ def trend(runs: WindowRuns, values: Array, instants: Ints, center: Ints) -> tupl
 
 def _standardised(runs: WindowRuns, values: Array, center: Array, *, power: int) -> tuple[Floats, Bools]:
     doubles = values.astype(np.float64)
-    fits = np.abs(doubles) < _LARGEST
+    fits = np.abs(doubles) < LARGEST
     kept = runs.only(fits)
     second, higher = _central(kept, doubles[fits], center.astype(np.float64)[fits], power=power)
     least, most = (kept.extreme(doubles[fits], smallest=smallest) for smallest in (True, False))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
@@ -308,6 +309,24 @@ def test_a_newer_event_known_first_drives_out_an_older_one() -> None:
 
     assert got[newest.name].to_pylist() == [100, 1, 1]
     assert got[two.name].to_pylist() == [100, 101, 11]
+
+
+def test_an_infinity_spoils_no_window_that_does_not_hold_it() -> None:
+    """The skewness of 1, 1, 4 is known though most values of the entity are infinite."""
+    moments = [1, 2, 3, 10, 11, 12, 13]
+    spine = pa.table({"k": ["a"], "as_of_ts": pa.array([4], INSTANT)})
+    source = pa.table(
+        {
+            "k": ["a"] * len(moments),
+            "event_ts": pa.array(moments, INSTANT),
+            "y": pa.array([1.0, 1.0, 4.0] + [math.inf] * 4),
+        }
+    )
+    feature = a_feature("skewness", "y", Window())
+
+    got = features_of(spine, {1: source}, KeyTask(("k",), (SourceTask(1, (), (feature,)),)))
+
+    assert got[feature.name].to_pylist() == [pytest.approx(math.sqrt(0.5), rel=1e-12)]
 
 
 def test_a_value_that_left_the_window_leaves_no_trace() -> None:
