@@ -17,7 +17,7 @@ from featurelib.pipeline.ledger import loaded_days
 from featurelib.pipeline.scans import source_inputs, spine_input
 from featurelib.pipeline.schemas import struct
 from featurelib.point_in_time import Explanation, explain, features_as_of
-from featurelib.point_in_time.buckets import AS_OF
+from featurelib.point_in_time.features import AS_OF
 from featurelib.tables import Run, Snapshot, begin_run, published, rows_of, snapshot
 from featurelib.timeline import from_micros
 

@@ -15,7 +15,7 @@ from featurelib.errors import FeaturelibError
 from featurelib.pipeline.context import Context, StepResult
 from featurelib.pipeline.reference import write_reference
 from featurelib.pipeline.schemas import struct
-from featurelib.point_in_time.buckets import AS_OF
+from featurelib.point_in_time.features import AS_OF
 from featurelib.specs import SPLIT, Split
 from featurelib.tables import ALL, DataFile, Run, begin_run, content_hash, published, rows_of, snapshot
 from featurelib.timeline import duration_micros

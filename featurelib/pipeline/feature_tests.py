@@ -19,7 +19,7 @@ from featurelib.errors import ConfigError, nearest
 from featurelib.expressions.frames import POLARS_TYPES
 from featurelib.pipeline.polars_frames import SilverRows, types_of
 from featurelib.pipeline.without_spark import features_without_spark, needed_views, with_derived
-from featurelib.point_in_time.buckets import AS_OF
+from featurelib.point_in_time.features import AS_OF
 from featurelib.reports.text_tables import shown
 from featurelib.specs import Project
 from featurelib.timeline import parse_instant

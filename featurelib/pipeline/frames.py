@@ -14,7 +14,7 @@ from featurelib.config import spec_hash
 from featurelib.derived import derived_columns
 from featurelib.expressions.language import check_select
 from featurelib.pipeline.functions import pipeline_function
-from featurelib.point_in_time.buckets import AS_OF, EVENT_TS, KNOWN_TS
+from featurelib.point_in_time.features import AS_OF, EVENT_TS, KNOWN_TS
 from featurelib.quality.typing import SPARK_TYPES
 from featurelib.specs import Project, Source, Spec
 

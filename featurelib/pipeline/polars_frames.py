@@ -10,7 +10,7 @@ from featurelib.errors import ConfigError
 from featurelib.expressions.frames import only_where, with_expressions
 from featurelib.expressions.language import check_select, columns_of
 from featurelib.expressions.on_polars import polars_expression
-from featurelib.point_in_time.buckets import AS_OF, EVENT_TS, KNOWN_TS
+from featurelib.point_in_time.features import AS_OF, EVENT_TS, KNOWN_TS
 from featurelib.point_in_time.tasks import condition_columns
 from featurelib.specs import FeatureView, Project, Source
 from featurelib.tables import Store, published_version, read_arrow, snapshot

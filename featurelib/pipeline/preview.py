@@ -12,7 +12,7 @@ from featurelib.errors import FeaturelibError
 from featurelib.expressions.language import columns_of
 from featurelib.pipeline.polars_frames import SilverRows, published_rows, spine_columns, spine_of
 from featurelib.pipeline.without_spark import features_without_spark, with_derived
-from featurelib.point_in_time.buckets import AS_OF
+from featurelib.point_in_time.features import AS_OF
 from featurelib.specs import FeatureView, Project
 from featurelib.tables import DataFile, Store, published_version, read_arrow, snapshot
 from featurelib.timeline import format_instant

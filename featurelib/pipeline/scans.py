@@ -20,7 +20,7 @@ from featurelib.expressions.values import NeedsSpark
 from featurelib.pipeline.frames import spine_frame, to_events
 from featurelib.pipeline.polars_frames import types_of
 from featurelib.point_in_time import SnapshotFile, SnapshotScan
-from featurelib.point_in_time.buckets import AS_OF, EVENT_TS, KNOWN_TS
+from featurelib.point_in_time.features import AS_OF, EVENT_TS, KNOWN_TS
 from featurelib.point_in_time.scans import Preparation
 from featurelib.specs import Project, Source
 from featurelib.tables import Snapshot

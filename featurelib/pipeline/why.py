@@ -17,15 +17,8 @@ from featurelib.errors import ConfigError, nearest
 from featurelib.expressions.frames import INSTANT, POLARS_TYPES
 from featurelib.pipeline.polars_frames import SilverRows, to_events, used_columns
 from featurelib.pipeline.without_spark import arrow, features_over, source_schema
-from featurelib.point_in_time.buckets import (
-    AS_OF,
-    EVENT_TS,
-    KNOWN_TS,
-    Feature,
-    KeyTask,
-    SourceTask,
-    features_of,
-)
+from featurelib.point_in_time.buckets import features_of
+from featurelib.point_in_time.features import AS_OF, EVENT_TS, KNOWN_TS, Feature, KeyTask, SourceTask
 from featurelib.point_in_time.tasks import condition_columns, order_of, source_task
 from featurelib.reports.text_tables import shown, text_table
 from featurelib.specs import FeatureDefinition, FeatureView, Project

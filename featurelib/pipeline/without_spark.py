@@ -15,7 +15,8 @@ from featurelib.expressions.frames import KINDS, with_expressions
 from featurelib.expressions.language import columns_of
 from featurelib.expressions.on_polars import polars_expression
 from featurelib.pipeline.polars_frames import SilverRows, events_of
-from featurelib.point_in_time.buckets import SPINE_TAG, KeyTask, features_of
+from featurelib.point_in_time.buckets import SPINE_TAG, features_of
+from featurelib.point_in_time.features import KeyTask
 from featurelib.point_in_time.tasks import CONDITION, condition_columns, order_of, source_task
 from featurelib.specs import FeatureView, Project
 

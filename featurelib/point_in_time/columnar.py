@@ -19,7 +19,8 @@ from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from featurelib.point_in_time import blobs
-from featurelib.point_in_time.buckets import AS_OF, SPINE_TAG, with_features
+from featurelib.point_in_time.buckets import SPINE_TAG, with_features
+from featurelib.point_in_time.features import AS_OF
 from featurelib.point_in_time.inputs import mapped
 from featurelib.point_in_time.placement import Instants, Placement
 from featurelib.point_in_time.plans import KeyPlan, Plan

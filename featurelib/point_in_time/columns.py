@@ -94,7 +94,8 @@ class Column:
         fitting = before[np.searchsorted(entity, entity, side="right")] - before[start]
         order = np.lexsort((self.numbers, ~fits, entity))
         middle = self.numbers[order[start + np.maximum(fitting - 1, 0) // 2]]
-        return np.where(fitting > 0, middle, middle.dtype.type(0))
+        middle[fitting == 0] = 0
+        return middle
 
     @cached_property
     def middle_instants(self) -> Ints:

@@ -56,7 +56,7 @@ def as_doubles(values: pa.Array) -> pa.Array:
     """
     scale = values.type.scale
     low, high = _words(values)
-    # A whole number of up to 53 bits and a power of ten up to 22 are doubles, and their quotient is rounded once.
+    # Whole numbers of up to 53 bits and powers of ten up to 22 are doubles: their quotient is rounded once.
     if 0 <= scale <= 22 and ((high == low >> np.int64(63)) & (low >= -(1 << 53)) & (low <= 1 << 53)).all():
         return pa.array(low / 10.0**scale, mask=values.is_null().to_numpy(zero_copy_only=False))
     return values.cast(pa.string()).cast(pa.float64())

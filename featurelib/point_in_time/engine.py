@@ -11,9 +11,9 @@ from pyspark.sql import types as T
 
 from featurelib.errors import FrameError, nearest
 from featurelib.expressions import language
-from featurelib.point_in_time.buckets import AS_OF, EVENT_TS, KNOWN_TS
 from featurelib.point_in_time.columnar import columnar_features
 from featurelib.point_in_time.explanation import Explanation
+from featurelib.point_in_time.features import AS_OF, EVENT_TS, KNOWN_TS
 from featurelib.point_in_time.inputs import Input, frame_of
 from featurelib.point_in_time.outputs import output_type
 from featurelib.point_in_time.plans import Limits, Plan, plan_of

@@ -15,7 +15,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from featurelib.expressions.frames import PolarsExpression
 from featurelib.expressions.on_polars import cannot_run_without_spark, polars_expression
 from featurelib.point_in_time import blobs
-from featurelib.point_in_time.buckets import EVENT_TS, KNOWN_TS
+from featurelib.point_in_time.features import EVENT_TS, KNOWN_TS
 from featurelib.point_in_time.reach import Bounds, only_reachable
 from featurelib.point_in_time.scans import FilePart, Reading, batches_of
 from featurelib.point_in_time.snapshots import SnapshotFile, SnapshotScan, slices

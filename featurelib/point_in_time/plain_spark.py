@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from featurelib.errors import FrameError
 from featurelib.feature_specs import FeatureDefinition
 from featurelib.operations import OF_QUANTILES
-from featurelib.point_in_time.buckets import AS_OF, EVENT_TS, KNOWN_TS
+from featurelib.point_in_time.features import AS_OF, EVENT_TS, KNOWN_TS
 from featurelib.point_in_time.outputs import output_type
 from featurelib.specs import FeatureView
 from featurelib.timeline import duration_micros

@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
 from featurelib.errors import FrameError
-from featurelib.point_in_time.buckets import AS_OF, EVENT_TS, KNOWN_TS, KeyTask
+from featurelib.point_in_time.features import AS_OF, EVENT_TS, KNOWN_TS, KeyTask
 from featurelib.point_in_time.inputs import Input, Scan, frame_of, source_scan
 from featurelib.point_in_time.placement import Instants, Placement, even_cuts
 from featurelib.point_in_time.reach import longest_of, reach_of

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from featurelib.point_in_time.buckets import EVENT_TS
+from featurelib.point_in_time.features import EVENT_TS
 from featurelib.specs import FeatureView
 from featurelib.timeline import duration_micros
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from featurelib.point_in_time.buckets import KeyTask, features_of
+from featurelib.point_in_time.buckets import features_of
+from featurelib.point_in_time.features import KeyTask
 from featurelib.point_in_time.scans import FilePart, Reading, batches_of
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from featurelib.point_in_time.buckets import Feature, SourceTask
+from featurelib.point_in_time.features import Feature, SourceTask
 from featurelib.point_in_time.outputs import output_type
 from featurelib.specs import FeatureView
 from featurelib.timeline import Window, duration_micros

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from featurelib.point_in_time import decimals, exact_sums
-from featurelib.point_in_time.buckets import Feature, KeyTask, SourceTask, features_of
+from featurelib.point_in_time.buckets import features_of
+from featurelib.point_in_time.features import Feature, KeyTask, SourceTask
 from featurelib.timeline import Window
 
 sys.path.insert(0, str(Path(__file__).parent))

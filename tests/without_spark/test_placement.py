@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from featurelib.point_in_time import blobs
-from featurelib.point_in_time.buckets import Feature, KeyTask, SourceTask, features_of, with_features
+from featurelib.point_in_time.buckets import features_of, with_features
+from featurelib.point_in_time.features import Feature, KeyTask, SourceTask
 from featurelib.point_in_time.placement import Instants, Placement, even_cuts
 from featurelib.timeline import Window
 
