@@ -126,9 +126,28 @@ def ratio(held: Held, other: Held, op: str) -> pa.Array:
         doubles = Column(held.column.events, decimals.as_doubles(held.column.values))
         held, other = replace(held, column=doubles), replace(other, column=doubles)
     kind = pa.int64() if op == "count" or (op == "sum" and _is_whole(held.values)) else pa.float64()
-    parts = [aggregate(one, op, (), kind).cast(pa.float64(), safe=False) for one in (held, other)]
-    divisor = pc.if_else(pc.equal(parts[1], 0.0), pa.scalar(None, pa.float64()), parts[1])
-    return pc.divide(parts[0], divisor)
+    return divided(*(aggregate(one, op, (), kind) for one in (held, other)))
+
+
+def divided(above: pa.Array, below: pa.Array) -> pa.Array:
+    """Return one by the other as doubles; null where the divisor is 0 or null."""
+    parts = [part.cast(pa.float64(), safe=False) for part in (above, below)]
+    return pc.divide(parts[0], pc.if_else(pc.equal(parts[1], 0.0), pa.scalar(None, pa.float64()), parts[1]))
+
+
+def of_numbers(runs: WindowRuns, numbers: Array, op: str, kind: pa.DataType) -> pa.Array:
+    """Return ``sum``, ``mean``, ``min`` or ``max`` of numbers, one a run; null where a probe sees none."""
+    none = runs.count == 0
+    if op == "mean":
+        return _doubles(moments.mean(runs, numbers), kind, mask=none)
+    if op in {"min", "max"}:
+        return _as_type(runs.extreme(numbers, smallest=op == "min"), kind, mask=none)
+    total: Array = (
+        runs.float_sum(numbers.astype(np.float64, copy=False)).high
+        if numbers.dtype.kind == "f"
+        else moments.integer_sum(runs, numbers)
+    )
+    return _doubles(total, kind, mask=none)
 
 
 # --- operations over runs alone -------------------------------------------------------------------------
@@ -142,28 +161,22 @@ def _sum(runs: WindowRuns, column: Column | None, kind: pa.DataType) -> pa.Array
     values = _given(column)
     if pa.types.is_decimal(kind):
         return decimals.decimal_sum(runs, values.values, kind)
-    numbers = values.numbers
-    total: Array = (
-        runs.float_sum(numbers.astype(np.float64, copy=False)).high
-        if numbers.dtype.kind == "f"
-        else moments.integer_sum(runs, numbers)
-    )
-    return _doubles(total, kind, mask=runs.count == 0)
+    return of_numbers(runs, values.numbers, "sum", kind)
 
 
 def _mean(runs: WindowRuns, column: Column | None, kind: pa.DataType) -> pa.Array:
     values = _given(column)
     if pa.types.is_decimal(kind):
         return decimals.decimal_mean(runs, values.values, kind)
-    return _doubles(moments.mean(runs, values.numbers), kind, mask=runs.count == 0)
+    return of_numbers(runs, values.numbers, "mean", kind)
 
 
 def _extreme(runs: WindowRuns, column: Column | None, kind: pa.DataType, *, smallest: bool) -> pa.Array:
     values = _given(column)
-    none = runs.count == 0
     if values.is_number:
-        return _as_type(runs.extreme(values.numbers, smallest=smallest), kind, mask=none)
-    return _taken(values.distinct, runs.extreme(values.codes, smallest=smallest), kind, none=none)
+        return of_numbers(runs, values.numbers, "min" if smallest else "max", kind)
+    codes = runs.extreme(values.codes, smallest=smallest)
+    return _taken(values.distinct, codes, kind, none=runs.count == 0)
 
 
 def _variance(runs: WindowRuns, column: Column | None, kind: pa.DataType) -> pa.Array:

@@ -6,6 +6,7 @@ Runs inside Spark's Python workers: it imports pyarrow, numpy and polars only.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -19,6 +20,7 @@ from featurelib.point_in_time.events import entities_of, events_of, ints_of, num
 from featurelib.point_in_time.features import AS_OF, KeyTask, SourceTask
 from featurelib.point_in_time.kernels import Events, Probes
 from featurelib.point_in_time.ordering import in_order
+from featurelib.point_in_time.tiled import Asked, Tiles, Tiling, added_up, kept_whole, read_whole
 
 SPINE_TAG: Final = 0
 
@@ -54,10 +56,40 @@ def features_of(spine: pa.Table, tables: Mapping[int, pa.Table], task: KeyTask) 
     rows = asked[by_time]
     columns: dict[str, pa.Array] = {}
     for source in task.sources:
-        events, values = _events(tables.get(source.tag), entities, task.keys, source)
-        for name, column in source_columns(probes, events, values, source.features).items():
+        if source.tiling is None:
+            events, values = _events(tables.get(source.tag), entities, task.keys, source)
+            found = source_columns(probes, events, values, source.features)
+        else:
+            found = _from_tiles(probes, tables, entities, task.keys, source, source.tiling)
+        for name, column in found.items():
             columns[name] = _at_rows(column, rows, spine.num_rows)
     return columns
+
+
+def _from_tiles(
+    probes: Probes,
+    tables: Mapping[int, pa.Table],
+    entities: pl.DataFrame,
+    keys: Sequence[str],
+    source: SourceTask,
+    tiling: Tiling,
+) -> dict[str, pa.Array]:
+    """Return the features of a source with tiles, in probe order."""
+    rows = tables.get(source.tag, tiling.events.empty_table())
+    tiles = tables.get(tiling.tag, tiling.tiles.empty_table())
+    summed = [feature for feature in source.features if feature.name in tiling.states]
+    kept = [feature for feature in source.features if feature.name not in tiling.states]
+    columns: dict[str, pa.Array] = {}
+    if summed and len(probes):
+        events, values = _events(rows, entities, keys, replace(source, features=tuple(summed), order=()))
+        asked = Asked(probes, events, values, Tiles.of(tiles, numbers_of(tiles, entities, keys)))
+        columns |= added_up(asked, summed, tiling)
+    if kept and len(probes):
+        few = kept_whole(tiles, tiling, keys)
+        both = pa.concat_tables([read_whole(rows, tiling).select(few.column_names), few])
+        events, values = _events(both, entities, keys, replace(source, features=tuple(kept)))
+        columns |= source_columns(probes, events, values, kept)
+    return columns or source_columns(probes, *_events(None, entities, keys, source), source.features)
 
 
 def _events(
@@ -66,7 +98,7 @@ def _events(
     """Return the events of the entities in total order, and what the features need of them."""
     if table is None or table.num_rows == 0:
         empty = np.zeros(0, dtype=np.int64)
-        return Events(empty, empty, empty), pa.table({})
+        return Events(empty, empty, empty), pa.table({}) if table is None else table
     events, rows = events_of(table, numbers_of(table, entities, keys), apart=keys, order=source.order)
     used = (column for feature in source.features for column in feature.columns)
     return events, taken(table.select(list(dict.fromkeys(used))), pa.array(rows))

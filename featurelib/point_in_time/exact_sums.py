@@ -19,6 +19,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 _LIMB_BITS = 32
+_FEW = 1 << 22  # so many whole numbers below 2**31 add up to less than 2**53
 _SHORT_RANGE = 4
 _LIMB_MASK = np.uint64(0xFFFFFFFF)
 _SPLITTER = 134217729.0  # 2**27 + 1, Dekker's constant for doubles
@@ -40,6 +41,27 @@ def range_sums(values: Floats, starts: Ints, ends: Ints, size: int) -> Double2:
     if _are_small_whole_numbers(values):
         return _split(running_total(values.astype(np.int64), starts, ends, size))
     return _rounded(_limb_sums(values, starts, ends, size), size)
+
+
+def parts(values: Floats, place: Ints, size: int) -> tuple[Ints, Floats]:
+    """Return doubles that add up to exactly the sum of the values of each place, and the place of each.
+
+    Values must be finite. A place whose sum is 0 has none. The doubles of a place have one sign.
+    """
+    if len(values) == 0:
+        return np.zeros(0, np.int64), np.zeros(0)
+    if _are_small_whole_numbers(values) and len(values) < _FEW:
+        total = running_total(values.astype(np.int64), place, place + 1, size)
+        places = np.flatnonzero(total)
+        return places, total[places].astype(np.float64)
+    negative, digits = _canonical(_limb_sums(values, place, place + 1, size), size)
+    owners, found = [], []
+    for position, digit in digits.items():
+        places = np.flatnonzero(digit)
+        sign = np.where(negative[places], -1.0, 1.0)
+        owners.append(places)
+        found.append(sign * np.ldexp(digit[places].astype(np.float64), _LIMB_BITS * position))
+    return np.concatenate(owners), np.concatenate(found)
 
 
 def squares(values: Floats) -> tuple[Floats, Floats]:
@@ -116,17 +138,10 @@ def _distinct(position: Ints) -> Ints:
 
 
 def _rounded(limbs: dict[int, Ints], size: int) -> Double2:
-    """Round limb sums to 106 bits through their one canonical form: a sign and limbs below 2**32."""
-    if not limbs:
-        return Double2(np.zeros(size), np.zeros(size))
-    lowest = min(limbs)
-    digits = [limbs.get(place, np.zeros(size, np.int64)) for place in range(lowest, max(limbs) + 1)]
-    top = _carried(digits)
-    negative = top < 0
-    digits = [np.where(negative, -digit, digit) for digit in digits]
-    top = np.where(negative, -top, top) + _carried(digits)
+    """Round limb sums to 106 bits."""
+    negative, digits = _canonical(limbs, size)
     high, low, rest = np.zeros(size), np.zeros(size), np.zeros(size)
-    for place, digit in reversed(list(enumerate([*digits, top], start=lowest))):
+    for place, digit in reversed(digits.items()):
         high, error = _two_sum(high, np.ldexp(digit.astype(np.float64), _LIMB_BITS * place))
         low, lost = _two_sum(low, error)
         rest += lost
@@ -134,6 +149,19 @@ def _rounded(limbs: dict[int, Ints], size: int) -> Double2:
     sign = np.where(negative, -1.0, 1.0)
     high, low = _past_ties(high, low, rest)
     return Double2(sign * high, sign * low)
+
+
+def _canonical(limbs: dict[int, Ints], size: int) -> tuple[npt.NDArray[np.bool_], dict[int, Ints]]:
+    """Return the one form that equal sums have: which are negative, and digits below 2**32, rising."""
+    if not limbs:
+        return np.zeros(size, dtype=bool), {}
+    lowest = min(limbs)
+    digits = [limbs.get(place, np.zeros(size, np.int64)) for place in range(lowest, max(limbs) + 1)]
+    top = _carried(digits)
+    negative = top < 0
+    digits = [np.where(negative, -digit, digit) for digit in digits]
+    top = np.where(negative, -top, top) + _carried(digits)
+    return negative, dict(enumerate([*digits, top], start=lowest))
 
 
 def _past_ties(high: Floats, low: Floats, rest: Floats) -> tuple[Floats, Floats]:

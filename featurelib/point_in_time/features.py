@@ -6,11 +6,14 @@ Runs inside Spark's Python workers: it imports pyarrow only.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pyarrow as pa
 
 from featurelib.timeline import Window
+
+if TYPE_CHECKING:
+    from featurelib.point_in_time.tiled import Tiling
 
 AS_OF: Final = "as_of_ts"
 EVENT_TS: Final = "event_ts"
@@ -60,11 +63,13 @@ class SourceTask:
         tag: number of the source among the inputs of the shuffle.
         order: columns that order events equal in both instants.
         features: what to compute, in output order.
+        tiling: how tiles stand for most of its events; None without tiles.
     """
 
     tag: int
     order: tuple[str, ...]
     features: tuple[Feature, ...]
+    tiling: Tiling | None = None
 
 
 @dataclass(frozen=True)

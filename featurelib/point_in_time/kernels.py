@@ -111,7 +111,7 @@ class Visible:
     @classmethod
     def of(cls, probes: Probes, events: Events, *, delay: int = 0, is_inclusive: bool = False) -> Visible:
         """Return what the probes see: strictly later than both instants, or from them on if inclusive."""
-        seen_after = np.maximum(_later(events.event, delay), events.known)
+        seen_after = np.maximum(later(events.event, delay), events.known)
         if is_inclusive:
             seen_after = np.maximum(seen_after, _EARLIEST + 1) - 1
         return cls(probes, events, seen_after, delay)
@@ -131,7 +131,7 @@ class Visible:
         """Place just behind the last probe whose window still holds each event; None is a lifetime."""
         if micros is None:
             return self.probes.end_of(self.events.entity)
-        leaves = _later(_later(self.events.event, self.delay), micros)
+        leaves = later(later(self.events.event, self.delay), micros)
         return np.maximum(self.start, self.probes.first_after(self.events.entity, leaves))
 
     @cached_property
@@ -154,7 +154,7 @@ class Visible:
         """As ``newest``, and -1 where that event lies before the window."""
         if micros is None or len(self.events) == 0:
             return self.newest
-        leaves = _later(_later(self.events.event[self.newest], self.delay), micros)
+        leaves = later(later(self.events.event[self.newest], self.delay), micros)
         old = leaves < self.probes.moment
         return np.where(old, -1, self.newest)
 
@@ -234,8 +234,8 @@ class WindowRuns:
         return self if chosen.all() else WindowRuns(self.start[chosen], self.end[chosen], self.size)
 
 
-def _later(instant: Ints, micros: int) -> Ints:
-    """Return the instants moved, or the last there is."""
+def later(instant: Ints, micros: int) -> Ints:
+    """Return the instants moved by microseconds, or the last instant there is."""
     micros = min(micros, int(_LATEST))
     return np.where(instant > _LATEST - micros, _LATEST, instant + micros) if micros else instant
 

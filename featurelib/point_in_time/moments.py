@@ -41,9 +41,14 @@ def variance(runs: WindowRuns, values: Array) -> Floats:
     """Sample variance, by exact sums and squares; arbitrary where the count is below 2."""
     doubles = values.astype(np.float64)
     finite = np.isfinite(doubles)
-    kept = runs.only(finite)
-    squares = _sum(kept, Double2(*exact_sums.squares(doubles[finite])))
-    total = kept.float_sum(doubles[finite])
+    squares = _sum(runs.only(finite), Double2(*exact_sums.squares(doubles[finite])))
+    return variance_of(runs, doubles, squares)
+
+
+def variance_of(runs: WindowRuns, values: Floats, squares: Double2) -> Floats:
+    """Sample variance of values whose squares are summed already; arbitrary where the count is below 2."""
+    finite = np.isfinite(values)
+    total = runs.only(finite).float_sum(values[finite])
     rows = runs.count.astype(np.float64)
     spread = exact_sums.minus(_scaled(squares, rows), exact_sums.times(total, total)).high
     result: Floats = np.maximum(spread, 0.0) / np.maximum(rows * (rows - 1.0), 1.0)
