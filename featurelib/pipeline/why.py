@@ -156,7 +156,7 @@ def _holding(
     table = arrow(events)
     schema = source_schema(table)
     order = order_of([view], schema, declared or None)
-    task = source_task(1, [view], schema, order, condition_columns([view]))
+    task = source_task(1, [view], schema, order)
     numbered = events.with_columns(pl.Series(_NUMBER, np.arange(events.height)))
     asked = {
         (definition.input, _label(definition, text)): _counted(feature, Window.parse(text))

@@ -17,7 +17,7 @@ from featurelib.expressions.on_polars import polars_expression
 from featurelib.pipeline.polars_frames import SilverRows, events_of
 from featurelib.point_in_time.buckets import SPINE_TAG, features_of
 from featurelib.point_in_time.features import KeyTask
-from featurelib.point_in_time.tasks import CONDITION, condition_columns, order_of, source_task
+from featurelib.point_in_time.tasks import CONDITION, order_of, source_task
 from featurelib.specs import FeatureView, Project
 
 
@@ -91,13 +91,10 @@ def features_over(
         FrameError: a key has another type in a source than in the spine.
     """
     asked = arrow(spine)
-    conditions = {
-        name: condition_columns([view for view in views if view.source == name]) for name in sources
-    }
     columns: dict[str, pa.Array] = {}
     for key in dict.fromkeys(view.entity_key for view in views):
         members = [view for view in views if view.entity_key == key]
-        task, tables = _task(project, members, sources, conditions)
+        task, tables = _task(project, members, sources)
         _check_keys(asked, tables, key)
         columns.update(features_of(asked, tables, task))
     return spine.with_columns(
@@ -143,7 +140,6 @@ def _task(
     project: Project,
     views: Sequence[FeatureView],
     sources: Mapping[str, pl.DataFrame],
-    conditions: Mapping[str, Mapping[str, str]],
 ) -> tuple[KeyTask, dict[int, pa.Table]]:
     """Return what to compute for the views of one entity key, and the events by tag."""
     tasks, tables = [], {}
@@ -152,7 +148,7 @@ def _task(
         tables[tag] = arrow(sources[name])
         schema = source_schema(tables[tag])
         order = order_of(members, schema, project.sources[name].tie_breaker or None)
-        tasks.append(source_task(tag, members, schema, order, conditions[name]))
+        tasks.append(source_task(tag, members, schema, order))
     return KeyTask(views[0].entity_key, tuple(tasks)), tables
 
 

@@ -75,7 +75,7 @@ def _from_tiles(
     tiling: Tiling,
 ) -> dict[str, pa.Array]:
     """Return the features of a source with tiles, in probe order."""
-    rows = tables.get(source.tag, tiling.events.empty_table())
+    rows = read_whole(tables.get(source.tag, tiling.events.empty_table()), tiling)
     tiles = tables.get(tiling.tag, tiling.tiles.empty_table())
     summed = [feature for feature in source.features if feature.name in tiling.states]
     kept = [feature for feature in source.features if feature.name not in tiling.states]
@@ -86,7 +86,7 @@ def _from_tiles(
         columns |= added_up(asked, summed, tiling)
     if kept and len(probes):
         few = kept_whole(tiles, tiling, keys)
-        both = pa.concat_tables([read_whole(rows, tiling).select(few.column_names), few])
+        both = pa.concat_tables([rows.select(few.column_names), few])
         events, values = _events(both, entities, keys, replace(source, features=tuple(kept)))
         columns |= source_columns(probes, events, values, kept)
     return columns or source_columns(probes, *_events(None, entities, keys, source), source.features)

@@ -56,8 +56,8 @@ def _through(key: KeyPlan, carried: DataFrame, plan: Plan, given: _Given) -> Dat
     """Shuffle packed spine rows and the key's sources, compute its features, and make the next of them."""
     task, most_bytes = key.task, plan.most_bytes
     inputs = [carried]
-    for number, source in zip(task.sources, key.sources, strict=True):
-        make, schema = _packing(key.placement, source.instants, number.tag)
+    for source in key.sources:
+        make, schema = _packing(key.placement, source.instants, source.tag)
         inputs.append(mapped(source.scan, make, schema, parallelism=plan.parallelism))
     shuffled = reduce(DataFrame.unionAll, inputs).repartitionById(key.placement.count, F.col("bucket"))
     make_next, schema = given
@@ -92,8 +92,5 @@ def _finishing(schema: T.StructType) -> _Given:
 
 
 def _small_key(key: KeyPlan) -> SmallKey:
-    reads = {
-        number.tag: (source.scan.parts, source.scan.reading)
-        for number, source in zip(key.task.sources, key.sources, strict=True)
-    }
+    reads = {source.tag: (source.scan.parts, source.scan.reading) for source in key.sources}
     return SmallKey(key.task, reads)

@@ -15,12 +15,10 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from featurelib.expressions.frames import PolarsExpression
 from featurelib.expressions.on_polars import cannot_run_without_spark, polars_expression
 from featurelib.point_in_time import blobs
-from featurelib.point_in_time.features import EVENT_TS, KNOWN_TS
+from featurelib.point_in_time.features import EVENT_TS, KNOWN_TS, Feature
 from featurelib.point_in_time.reach import Bounds, only_reachable
 from featurelib.point_in_time.scans import FilePart, Reading, batches_of
 from featurelib.point_in_time.snapshots import SnapshotFile, SnapshotScan, slices
-from featurelib.point_in_time.tasks import condition_columns
-from featurelib.specs import FeatureView
 
 Input: TypeAlias = DataFrame | SnapshotScan
 """Rows to read: a frame, or a snapshot whose files tasks read."""
@@ -44,6 +42,7 @@ class Scan:
         bounds: the instants of ``event_ts`` to read; no bounds for a spine.
         required: columns whose nulls drop the row.
         conditions: further, boolean columns, each an expression over the input's columns.
+        instant: the column that ``bounds`` speak of.
     """
 
     source: Input
@@ -51,6 +50,7 @@ class Scan:
     bounds: Bounds = (None, None)
     required: tuple[str, ...] = ()
     conditions: Mapping[str, str] = field(default_factory=dict)
+    instant: str = EVENT_TS
 
     @property
     def by_tasks(self) -> bool:
@@ -83,6 +83,11 @@ class Scan:
         return self._arrow(self.columns)
 
     @property
+    def given(self) -> pa.Schema:
+        """All columns as Arrow types them."""
+        return pa.schema([*self.schema, *(pa.field(name, pa.bool_()) for name in self.conditions)])
+
+    @property
     def reading(self) -> Reading:
         """What tasks read of every file."""
         conditions: dict[str, PolarsExpression] = {}
@@ -103,7 +108,7 @@ class Scan:
             stored={
                 name: renamed.get(name, name) for name in (*self.columns, *besides) if name not in computed
             },
-            instant=EVENT_TS if (since, until) != (None, None) else None,
+            instant=self.instant if (since, until) != (None, None) else None,
             since=since,
             until=until,
             required=self.required,
@@ -136,18 +141,29 @@ def _language_types(schema: T.StructType) -> dict[str, str]:
 
 def source_scan(
     source: Input,
-    views: Sequence[FeatureView],
+    features: Sequence[Feature],
+    conditions: Mapping[str, str],
     *,
     keys: Sequence[str],
     order: Sequence[str],
     bounds: Bounds,
 ) -> Scan:
-    """Return the scan of a source: keys, instants, tie breakers, inputs and conditions of some views."""
-    used = [column for view in views for column in view.inputs]
-    conditions = {column: text for text, column in condition_columns(views).items()}
+    """Return the scan of a source: keys, instants, tie breakers, inputs and conditions of some features.
+
+    Args:
+        source: the input.
+        features: what is computed of it.
+        conditions: column that each ``where`` of the features becomes, by its text.
+        keys: columns of the entity key.
+        order: columns that order events equal in both instants.
+        bounds: the instants of ``event_ts`` to read.
+    """
+    used = [column for feature in features for column in (feature.input, feature.by) if column]
+    asked = {feature.where for feature in features}
+    wanted = {column: text for text, column in conditions.items() if column in asked}
     instants = [EVENT_TS, KNOWN_TS] if KNOWN_TS in frame_of(source).columns else [EVENT_TS]
     columns = tuple(dict.fromkeys([*keys, *instants, *order, *used]))
-    return Scan(source, columns, bounds, (*keys, *instants), conditions)
+    return Scan(source, columns, bounds, (*keys, *instants), wanted)
 
 
 def mapped(scan: Scan, make: Mapped, schema: T.StructType | str, *, parallelism: int) -> DataFrame:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import pyarrow as pa
@@ -16,12 +17,14 @@ from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
 from featurelib.errors import FrameError
-from featurelib.point_in_time.features import AS_OF, EVENT_TS, KNOWN_TS, KeyTask
+from featurelib.point_in_time.features import AS_OF, EVENT_TS, KNOWN_TS, KeyTask, SourceTask
 from featurelib.point_in_time.inputs import Input, Scan, frame_of, source_scan
 from featurelib.point_in_time.placement import Instants, Placement, even_cuts
 from featurelib.point_in_time.reach import longest_of, reach_of
 from featurelib.point_in_time.snapshots import SnapshotScan
-from featurelib.point_in_time.tasks import condition_columns, feature_fields, order_of, source_task
+from featurelib.point_in_time.tasks import condition_columns, feature_fields, features_to_compute, order_of
+from featurelib.point_in_time.tile_plans import TiledScans, tiled_scans
+from featurelib.point_in_time.tiles import KNOWN_BY, START
 from featurelib.specs import FeatureView
 
 _PACKED: Final = 4
@@ -70,6 +73,7 @@ class SourcePlan:
 
     Attributes:
         name: of the source.
+        tag: its number among the inputs of the key.
         scan: what is read of it.
         instants: what says when its events are seen.
         rows: their number, None where unknown.
@@ -77,6 +81,7 @@ class SourcePlan:
     """
 
     name: str
+    tag: int
     scan: Scan
     instants: Instants
     rows: int | None
@@ -210,27 +215,48 @@ def _key_plan(
     between: tuple[int, int] | None,
     limits: Limits,
 ) -> KeyPlan:
-    plans, tasks = [], []
-    for tag, name in enumerate(dict.fromkeys(view.source for view in views), start=1):
+    plans: list[SourcePlan] = []
+    tasks: list[SourceTask] = []
+    for name in dict.fromkeys(view.source for view in views):
         members = [view for view in views if view.source == name]
         schema = frame_of(sources[name]).schema
         order = order_of(members, schema, tie_breakers.get(name))
-        bounds = reach_of(members, between)
-        scan = source_scan(sources[name], members, keys=keys, order=order, bounds=bounds)
-        plans.append(_source_plan(name, scan, longest_of(members)))
-        tasks.append(source_task(tag, members, schema, order, condition_columns(members)))
+        features = features_to_compute(members, schema)
+        scan_of = partial(
+            source_scan, sources[name], conditions=condition_columns(members), keys=keys, order=order
+        )
+        whole = scan_of(features=features, bounds=reach_of(features, between))
+        tiled = tiled_scans(whole, features, keys=keys, order=order, between=between, tag=len(plans) + 1)
+        if tiled is not None:
+            plans += _tiled_plans(name, tiled)
+            tasks.append(tiled.task)
+            features = tuple(feature for feature in features if feature not in tiled.task.features)
+            whole = scan_of(features=features, bounds=reach_of(features, between))
+        if features:
+            tag = len(plans) + 1
+            plans.append(_source_plan(name, tag, whole, longest_of(features)))
+            tasks.append(SourceTask(tag, order, features))
     shuffled, why = _is_shuffled(plans, limits)
     return KeyPlan(tuple(views), tuple(plans), KeyTask(keys, tuple(tasks)), Placement(keys, 1), shuffled, why)
 
 
-def _source_plan(name: str, scan: Scan, reach: int | None) -> SourcePlan:
+def _tiled_plans(name: str, tiled: TiledScans) -> list[SourcePlan]:
+    tag, reach = tiled.task.tag, longest_of(tiled.task.features)
+    instants = Instants((START, KNOWN_BY), reach)
+    events = _source_plan(f"{name} (parts of tiles)", tag, tiled.events, reach)
+    return [events, replace(_source_plan(f"{name} (tiles)", tag + 1, tiled.tiles, reach), instants=instants)]
+
+
+def _source_plan(name: str, tag: int, scan: Scan, reach: int | None) -> SourcePlan:
     instants = Instants(tuple(column for column in (EVENT_TS, KNOWN_TS) if column in scan.columns), reach)
     files = scan.files
     if files is None:
-        return SourcePlan(name, scan, instants, None, None)
+        return SourcePlan(name, tag, scan, instants, None, None)
     rows = _total(file.num_records for file in files)
     in_files = sum(file.size_bytes for file in files) * _PACKED
-    return SourcePlan(name, scan, instants, rows, in_files if rows is None else rows * row_bytes(scan.schema))
+    return SourcePlan(
+        name, tag, scan, instants, rows, in_files if rows is None else rows * row_bytes(scan.schema)
+    )
 
 
 def _is_shuffled(sources: Sequence[SourcePlan], limits: Limits) -> tuple[bool, str]:

@@ -1,33 +1,36 @@
-"""How far back a view can see, so that no more of a source is read."""
+"""How far back features can see, so that no more of a source is read."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from featurelib.point_in_time.features import EVENT_TS
-from featurelib.specs import FeatureView
-from featurelib.timeline import duration_micros
+from featurelib.point_in_time.features import EVENT_TS, Feature
 
 Bounds = tuple[int | None, int | None]
 """``[since, until)`` in microseconds since 1970; None on a side is no bound."""
 
 
-def reach_of(views: Sequence[FeatureView], between: tuple[int, int] | None) -> Bounds:
+def reach_of(features: Iterable[Feature], between: tuple[int, int] | None) -> Bounds:
     """Return the bounds of ``event_ts`` that some moment of ``[first, last)`` can see in some window."""
     if between is None:
         return None, None
     first, last = between
-    longest = longest_of(views)
+    longest = longest_of(features)
     return (None if longest is None else first - longest), last
 
 
-def longest_of(views: Sequence[FeatureView]) -> int | None:
+def longest_of(features: Iterable[Feature]) -> int | None:
     """Return the microseconds from an event to the last moment that some window shows it, None for ever."""
-    reaches = [_reach(view) for view in views]
-    return None if None in reaches else max(micros for micros in reaches if micros is not None)
+    longest = 0
+    for feature in features:
+        for window in feature.windows:
+            if window.micros is None:
+                return None
+            longest = max(longest, window.micros + feature.delay)
+    return longest
 
 
 def only_reachable(source: DataFrame, bounds: Bounds) -> DataFrame:
@@ -39,12 +42,3 @@ def only_reachable(source: DataFrame, bounds: Bounds) -> DataFrame:
     if since is not None:
         kept = kept.where(F.col(EVENT_TS) >= F.timestamp_micros(F.lit(since)))
     return kept
-
-
-def _reach(view: FeatureView) -> int | None:
-    """Microseconds back to the oldest event the view can see, or None for all of them."""
-    windows = (window for feature in view.features() for window in feature.windows)
-    reaches = [None if window.micros is None else window.micros + view.delay_micros for window in windows]
-    if view.latest is not None:
-        reaches.append(None if view.latest.max_age is None else duration_micros(view.latest.max_age))
-    return None if None in reaches else max(micros for micros in reaches if micros is not None)

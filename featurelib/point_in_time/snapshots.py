@@ -15,6 +15,7 @@ from typing import Any, Final
 from pyspark.sql import DataFrame
 
 from featurelib.point_in_time.scans import FilePart, Preparation, Reading
+from featurelib.point_in_time.tiles import TileTask
 from featurelib.timeline import to_micros
 
 SLICE_BYTES: Final = 64 << 20
@@ -56,6 +57,21 @@ class SnapshotFile:
 
 
 @dataclass(frozen=True)
+class TileTable:
+    """Tiles of all events of a source for one entity key, at the version that fits the source's own.
+
+    Attributes:
+        scan: the tiles; every file holds those of some loads, as its value of ``day`` says.
+        task: what they keep.
+        day: column of tiles and of the source's files that tells one load from another.
+    """
+
+    scan: SnapshotScan
+    task: TileTask
+    day: str
+
+
+@dataclass(frozen=True)
 class SnapshotScan:
     """An input of :func:`featurelib.point_in_time.features_as_of` that tasks read from its files.
 
@@ -67,6 +83,7 @@ class SnapshotScan:
         preparation: rows to keep and columns to compute, as ``frame`` does.
         blocked: why tasks must not read the files (deleted rows in them, mapped names, a store that
             workers cannot reach); Spark scans ``frame`` then. None when they may.
+        tiles: what is kept of all its events, by entity key.
     """
 
     frame: DataFrame
@@ -74,6 +91,7 @@ class SnapshotScan:
     renamed: Mapping[str, str] = field(default_factory=dict)
     preparation: Preparation | None = None
     blocked: str | None = None
+    tiles: Mapping[tuple[str, ...], TileTable] = field(default_factory=dict)
 
     def stored(self, column: str) -> str:
         """Return the name a column of the frame has in the files."""

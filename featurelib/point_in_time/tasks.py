@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
@@ -26,12 +27,14 @@ _EXACTLY: Mapping[str, tuple[str, tuple[float, ...] | None]] = MappingProxyType(
 )
 
 
+def features_to_compute(views: Sequence[FeatureView], schema: T.StructType) -> tuple[Feature, ...]:
+    """Return what kernels compute for views over a source of schema ``schema``, in column order."""
+    conditions = condition_columns(views)
+    return tuple(feature for view in views for feature in _features(view, schema, conditions))
+
+
 def source_task(
-    tag: int,
-    views: Sequence[FeatureView],
-    schema: T.StructType,
-    order: tuple[str, ...],
-    conditions: Mapping[str, str],
+    tag: int, views: Sequence[FeatureView], schema: T.StructType, order: tuple[str, ...]
 ) -> SourceTask:
     """Return the features of the views of one source, in column order.
 
@@ -40,10 +43,8 @@ def source_task(
         views: views of that source and of one entity key.
         schema: the source's columns.
         order: see :func:`order_of`.
-        conditions: see :func:`condition_columns`.
     """
-    features = (feature for view in views for feature in _features(view, schema, conditions))
-    return SourceTask(tag, order, tuple(features))
+    return SourceTask(tag, order, features_to_compute(views, schema))
 
 
 def feature_fields(view: FeatureView, schema: T.StructType) -> list[T.StructField]:
@@ -52,9 +53,9 @@ def feature_fields(view: FeatureView, schema: T.StructType) -> list[T.StructFiel
 
 
 def condition_columns(views: Sequence[FeatureView]) -> dict[str, str]:
-    """Return the boolean column that each ``where`` of the views becomes before the shuffle."""
+    """Return the boolean column that each ``where`` becomes: one name for one text, in whatever views."""
     texts = dict.fromkeys(text for view in views for text in view.conditions)
-    return {text: f"{CONDITION}{number}" for number, text in enumerate(texts)}
+    return {text: CONDITION + hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts}
 
 
 def order_of(
