@@ -14,9 +14,18 @@ if TYPE_CHECKING:
     from featurelib.point_in_time.engine import explain, features_as_of
     from featurelib.point_in_time.explanation import Explanation
     from featurelib.point_in_time.plans import Hot, Limits
-    from featurelib.point_in_time.snapshots import SnapshotFile, SnapshotScan
+    from featurelib.point_in_time.snapshots import SnapshotFile, SnapshotScan, TileTable
 
-__all__ = ["Explanation", "Hot", "Limits", "SnapshotFile", "SnapshotScan", "explain", "features_as_of"]
+__all__ = [
+    "Explanation",
+    "Hot",
+    "Limits",
+    "SnapshotFile",
+    "SnapshotScan",
+    "TileTable",
+    "explain",
+    "features_as_of",
+]
 
 _HOMES = {
     "Explanation": "explanation",
@@ -24,6 +33,7 @@ _HOMES = {
     "Limits": "plans",
     "SnapshotFile": "snapshots",
     "SnapshotScan": "snapshots",
+    "TileTable": "snapshots",
     "explain": "engine",
     "features_as_of": "engine",
 }

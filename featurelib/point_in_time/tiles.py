@@ -115,6 +115,13 @@ class TileTask:
     kept: tuple[Kept, ...]
     columns: tuple[str, ...]
 
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns of events that it looks at, instants apart."""
+        choices = [*(state.choice for state in self.states), *(kept.choice for kept in self.kept)]
+        chosen = (name for choice in choices for name in (choice.input, choice.where, choice.by) if name)
+        return tuple(dict.fromkeys([*chosen, *self.columns]))
+
     def schema(self, source: pa.Schema) -> pa.Schema:
         """Return the columns of tiles over a source of that schema."""
         kinds = {"count": pa.int64(), "whole": pa.int64(), "sum": _DOUBLES, "squares": _DOUBLES}
@@ -162,7 +169,7 @@ def tiles_of(table: pa.Table, task: TileTask) -> pa.Table:
     tiles = rows.unique(maintain_order=True).with_row_index(_GROUP)
     number = rows.join(tiles, on=rows.columns, how="left", maintain_order="left")[_GROUP].cast(pl.Int64)
     events, order = events_of(table, number.to_numpy(), apart=task.keys, order=task.order)
-    values = taken(table.drop_columns(list(task.keys)), pa.array(order))
+    values = taken(table.select([*instants, *task.needed]), pa.array(order))
     columns = tiles.drop(_GROUP).to_arrow()
     schema = task.schema(table.schema)
     arrays = [columns.column(name).cast(schema.field(name).type) for name in columns.column_names]
