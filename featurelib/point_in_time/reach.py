@@ -8,6 +8,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from featurelib.point_in_time.features import EVENT_TS, Feature
+from featurelib.specs import FeatureView
+from featurelib.timeline import duration_micros
 
 Bounds = tuple[int | None, int | None]
 """``[since, until)`` in microseconds since 1970; None on a side is no bound."""
@@ -33,6 +35,12 @@ def longest_of(features: Iterable[Feature]) -> int | None:
     return longest
 
 
+def longest_of_views(views: Iterable[FeatureView]) -> int | None:
+    """Return :func:`longest_of` the features of views."""
+    reaches = [_reach(view) for view in views]
+    return None if None in reaches else max(micros for micros in reaches if micros is not None)
+
+
 def only_reachable(source: DataFrame, bounds: Bounds) -> DataFrame:
     """Keep the events within the bounds."""
     since, until = bounds
@@ -42,3 +50,12 @@ def only_reachable(source: DataFrame, bounds: Bounds) -> DataFrame:
     if since is not None:
         kept = kept.where(F.col(EVENT_TS) >= F.timestamp_micros(F.lit(since)))
     return kept
+
+
+def _reach(view: FeatureView) -> int | None:
+    """Microseconds back to the oldest event the view can see, or None for all of them."""
+    windows = (window for feature in view.features() for window in feature.windows)
+    reaches = [None if window.micros is None else window.micros + view.delay_micros for window in windows]
+    if view.latest is not None:
+        reaches.append(None if view.latest.max_age is None else duration_micros(view.latest.max_age))
+    return None if None in reaches else max(micros for micros in reaches if micros is not None)
