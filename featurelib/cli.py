@@ -16,7 +16,7 @@ from featurelib.cli_features import looking
 from featurelib.cli_options import PROJECT, AsOf, Env, Folder, IdleOk, Overrides, pair_of, project_of
 from featurelib.errors import FeaturelibError, NoNewData
 from featurelib.threads import begin
-from featurelib.timeline import parse_instant
+from featurelib.timeline import parse_day, parse_instant
 
 if TYPE_CHECKING:
     from featurelib.pipeline.context import Context
@@ -109,7 +109,6 @@ def _step(name: str, text: str) -> None:
 
 for _name, _text in {
     "ingest": "Load landed days that are not loaded yet.",
-    "build_features": "Compute features where something is new.",
     "build_training_set": "Join mature labels to features and split them by time.",
     "train": "Tune, fit, register and judge the models.",
     "score": "Predict every day that has no prediction yet.",
@@ -117,6 +116,32 @@ for _name, _text in {
     "maintain": "Compact and vacuum the tables.",
 }.items():
     _step(_name, _text)
+
+
+@app.command("build-features", help="Compute features where something is new.")
+def build_features_command(
+    as_of: AsOf,
+    first: Annotated[str | None, typer.Option("--from", help="First day of the spine, UTC date.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Day at which to stop, itself left out.")] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Compute these days from scratch, whatever has changed.")
+    ] = False,
+    env: Env = "local",
+    pipeline: Folder = "conf/flights",
+    overrides: Overrides = None,
+    idle_ok: IdleOk = False,
+) -> None:
+    """Fill what is missing, and build again what late or corrected data and changed definitions touch."""
+    from featurelib.pipeline.days import DayRange
+
+    parse_instant(as_of)
+    days = DayRange(*(None if text is None else parse_day(text) for text in (first, end)))
+    context = _opening(project_of(pipeline, env, overrides))
+    from featurelib.pipeline.steps import run_step
+
+    result = run_step(context(as_of), "build_features", days=days, rebuild=rebuild)
+    if result.is_idle and not idle_ok:
+        raise NoNewData(f"build_features: {result.summary}")
 
 
 @app.command("pipeline", help="Run every step; each does what is left to do.")

@@ -112,6 +112,18 @@ def parse_instant(text: str) -> datetime:
     return moment.astimezone(UTC)
 
 
+def parse_day(text: str) -> date:
+    """Return the day that ``2013-12-31`` means.
+
+    Raises:
+        ConfigError: the text is no ISO date.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"day {text!r}", "an ISO date, as 2013-12-31", "give --from and --to so") from None
+
+
 def format_instant(moment: datetime) -> str:
     """Return a UTC instant as ISO text ending in ``Z``, without needless fractions."""
     text = moment.astimezone(UTC).replace(tzinfo=None).isoformat()

@@ -2,152 +2,175 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date, datetime
-
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
 
 from featurelib.derived import feature_names
-from featurelib.errors import FeaturelibError
+from featurelib.errors import ConfigError, FeaturelibError
+from featurelib.pipeline.builds import Built, built, input_tables, write_built
+from featurelib.pipeline.changes import OldVersionGone
 from featurelib.pipeline.context import Context, StepResult
-from featurelib.pipeline.frames import features_hash, tie_breakers, with_derived
+from featurelib.pipeline.days import DayRange
+from featurelib.pipeline.definitions import SPINE, changed_views, definitions, features_hash
 from featurelib.pipeline.ledger import loaded_days
-from featurelib.pipeline.scans import source_inputs, spine_input
-from featurelib.pipeline.schemas import struct
-from featurelib.point_in_time import Explanation, explain, features_as_of
-from featurelib.point_in_time.features import AS_OF
-from featurelib.tables import Run, Snapshot, begin_run, published, rows_of, snapshot
-from featurelib.timeline import from_micros
+from featurelib.pipeline.rebuilds import Part, build_columns, build_days, build_touched
+from featurelib.pipeline.touched import Touched, touched_rows
+from featurelib.tables import Run, begin_run, published
 
-_INPUTS = struct(table="string", day="date", features_hash="string")
+ALL_DAYS = DayRange()
 
 
-@dataclass(frozen=True)
-class Missing:
-    """What is to be built: the spine's days from ``first`` on, why, and whether none of them is there yet."""
+@dataclass
+class Work:
+    """What a run has done so far.
 
-    first: date
-    days: int
-    why: str
-    is_new: bool = False
-
-
-def build_features(context: Context) -> StepResult:
-    """Compute the features of every spine row whose day, or whose inputs, were not there last time.
-
-    A new day of any table rebuilds the spine's rows of that day and later ones: earlier moments cannot see
-    it. A changed definition rebuilds all.
+    Attributes:
+        parts: what was computed, in order.
+        touched: rows that changed data touches, None for none.
     """
-    definition = features_hash(context.project)
-    loaded = _loaded_days(context)
-    missing = _missing(context, loaded, definition)
-    if missing is None:
+
+    parts: list[Part] = field(default_factory=list)
+    touched: Touched | None = None
+
+
+def build_features(context: Context, *, days: DayRange = ALL_DAYS, rebuild: bool = False) -> StepResult:
+    """Compute what is missing of the features of some days, and what has changed since they were built.
+
+    Days of the spine without features are added. Of days that have them, those rows are computed again that
+    a late, corrected or removed row of an input touches; the table ``features.PIPELINE_touched`` lists them.
+    A changed definition of a view computes that view's columns alone, for all rows; a changed spine
+    everything.
+
+    Args:
+        context: the run's surroundings.
+        days: days of the spine to look at; others stay as they are.
+        rebuild: whether to compute the days from scratch, whatever has changed.
+
+    Raises:
+        ConfigError: the range holds no loaded day, or a definition has changed and the range is not all days.
+        FeaturelibError: nothing was ingested yet.
+    """
+    wanted = _wanted_days(context, days)
+    now, before = definitions(context.project), built(context)
+    has_table = context.names.features in published(context.store)
+    if has_table and before.definitions != now and not days.is_all:
+        raise ConfigError(
+            f"the features of {days}, whose definition has changed since the table was built",
+            "one definition in all rows of the feature table",
+            "run build-features once without --from and --to",
+        )
+    if not wanted or (not rebuild and _is_current(context, before, wanted, now)):
         return StepResult("features", "nothing new to compute")
     run_id = context.new_run_id("features")
     with begin_run(
-        context.spark, context.store, pipeline=context.project.name, run_id=run_id, plan_hash=definition
+        context.spark,
+        context.store,
+        pipeline=context.project.name,
+        run_id=run_id,
+        plan_hash=features_hash(context.project),
     ) as run:
-        rows, plan = _write_features(context, run, missing, definition)
-        _write_inputs(context, run, loaded, definition)
+        _require_inputs(context, run)
+        before, work = built(context), Work()
+        if context.names.features not in run.base:
+            work.parts.append(build_days(context, run, wanted, why="new", how="rewrite"))
+        elif before.definitions.get(SPINE) != now[SPINE] or (rebuild and days.is_all):
+            why = "asked for" if before.definitions == now else "definition changed"
+            work.parts.append(build_days(context, run, wanted, why=why, how="rewrite"))
+        else:
+            _build_what_changed(context, run, before, wanted, work, rebuild=rebuild)
+        write_built(context, run, before, wanted, now)
         run.publish(published_at=context.as_of)
-    features = len(feature_names(context.project))
-    days = f"{missing.days} day{'s' * (missing.days != 1)} ({missing.why})"
-    shuffles = f"{plan.shuffles or 'no'} shuffle{'s' * (plan.shuffles > 1)}"
+    return _result(context, run, work)
+
+
+def _wanted_days(context: Context, days: DayRange) -> list[date]:
+    """Return the loaded days of the spine in a range.
+
+    Raises:
+        FeaturelibError: nothing was ingested yet.
+    """
+    spine = context.project.spine.table
+    loaded = loaded_days(context, {spine, *(source.table for source in context.project.sources.values())})
+    if not any(loaded.values()):
+        raise FeaturelibError("nothing was ingested yet", "loaded days", "run the ingest step first")
+    return days.of(loaded[spine])
+
+
+def _is_current(context: Context, before: Built, wanted: Collection[date], now: Mapping[str, str]) -> bool:
+    """Return whether these days have seen the newest version of every input, under today's definition."""
+    known = published(context.store)
+    if before.definitions != now or not before.days.keys() >= set(wanted):
+        return False
+    versions = {name: known[name] for name in input_tables(context) if name in known}
+    return not before.stale(wanted, versions)
+
+
+def _require_inputs(context: Context, run: Run) -> None:
+    absent = [name for name in input_tables(context) if name not in run.base]
+    if absent:
+        raise FeaturelibError(
+            f"no rows were ingested for {', '.join(absent)}",
+            "every table that the spine and the views are read from",
+            "land a file of each and run the ingest step",
+        )
+
+
+def _build_what_changed(
+    context: Context, run: Run, before: Built, wanted: Sequence[date], work: Work, *, rebuild: bool
+) -> None:
+    """Bring the wanted days up to date: changed columns, then touched rows, then days that are not there."""
+    now = definitions(context.project)
+    if before.definitions != now:
+        work.parts.append(build_columns(context, run, changed_views(before.definitions, now)))
+    present = [day for day in wanted if day in before.days]
+    versions = {name: run.base[name] for name in input_tables(context)}
+    if rebuild and present:
+        work.parts.append(build_days(context, run, present, why="asked for", how="replace"))
+    elif stale := before.stale(present, versions):
+        try:
+            work.touched = touched_rows(context, run, stale)
+        except OldVersionGone as gone:
+            days = sorted(day for group in stale for day in group.days)
+            why = f"version {gone.version} of {gone.table}, which they were built from, is gone"
+            work.parts.append(build_days(context, run, days, why=why, how="replace"))
+        if work.touched is not None:
+            work.parts.append(build_touched(context, run, work.touched))
+    missing = [day for day in wanted if day not in before.days]
+    if missing:
+        work.parts.append(build_days(context, run, missing, why="new", how="append"))
+
+
+def _result(context: Context, run: Run, work: Work) -> StepResult:
+    """Return what was done in a line and in figures; idle where nothing that changed touches a row."""
+    if not work.parts:
+        return StepResult("features", "nothing new to compute: what has changed touches no row")
+    plans = [part.plan for part in work.parts if part.plan is not None]
+    shuffles = sum(plan.shuffles for plan in plans)
+    said = [
+        "; ".join(map(str, work.parts)),
+        f"{shuffles or 'no'} shuffle{'s' * (shuffles > 1)}",
+    ]
+    touched = work.touched
+    if touched is not None:
+        said.append(f"{touched.training:,} training rows and {touched.predictions:,} predictions affected")
     return StepResult(
         "features",
-        f"{features} features of {len(context.project.views)} views for {rows:,} rows of {days}, {shuffles}",
-        run_id,
+        ", ".join(said),
+        run.run_id,
         facts={
-            "features": features,
-            "rows": rows,
-            "days": missing.days,
-            "why": missing.why,
-            "hash": definition,
-            "plan": str(plan),
+            "features": len(feature_names(context.project)),
+            "rows": sum(part.rows for part in work.parts),
+            "days": sum(part.days for part in work.parts),
+            "why": "; ".join(part.why for part in work.parts),
+            "views": sorted({view for part in work.parts for view in part.views}),
+            "touched": {
+                "rows": touched.number if touched else 0,
+                "training_rows": touched.training if touched else 0,
+                "predictions": touched.predictions if touched else 0,
+            },
+            "hash": features_hash(context.project),
+            "plan": "\n".join(map(str, plans)),
         },
         versions=run.versions,
     )
-
-
-def _inputs_table(context: Context) -> str:
-    return f"{context.names.features}_inputs"
-
-
-def _loaded_days(context: Context) -> dict[str, set[date]]:
-    """Return the loaded days of every table that spine or sources read."""
-    spine = context.project.spine.table
-    days = loaded_days(context, {spine, *(source.table for source in context.project.sources.values())})
-    if not any(days.values()):
-        raise FeaturelibError("nothing was ingested yet", "loaded days", "run the ingest step first")
-    return days
-
-
-def _missing(context: Context, loaded: Mapping[str, set[date]], definition: str) -> Missing | None:
-    spine_days = sorted(loaded[context.project.spine.table])
-    if not spine_days:
-        return None
-    if _inputs_table(context) not in published(context.store):
-        return Missing(spine_days[0], len(spine_days), "new", is_new=True)
-    built: dict[str, set[date]] = {name: set() for name in loaded}
-    hashes = set()
-    for row in rows_of(context.store, _inputs_table(context)):
-        built.setdefault(row["table"], set()).add(row["day"])
-        hashes.add(row["features_hash"])
-    if hashes != {definition}:
-        return Missing(spine_days[0], len(spine_days), "definition changed")
-    fresh = [day for name, days in loaded.items() for day in days - built[name]]
-    if not fresh:
-        return None
-    touched = [day for day in spine_days if day >= min(fresh)]
-    if not touched:
-        return None
-    is_late = any(day in built[context.project.spine.table] for day in touched)
-    if is_late:
-        return Missing(touched[0], len(touched), f"data of {min(fresh)} came late")
-    return Missing(touched[0], len(touched), "new", is_new=True)
-
-
-def _write_features(context: Context, run: Run, missing: Missing, definition: str) -> tuple[int, Explanation]:
-    """Write the features of the missing days; return the number of rows, and how they were computed."""
-    project = context.project
-    days = f"_day >= DATE'{missing.first}'"
-
-    def pinned(table: str) -> tuple[Snapshot, DataFrame]:
-        name = context.names.silver(table)
-        return snapshot(context.store, name, run.base[name]), run.read(name)
-
-    spine, sources = spine_input(project, pinned, since=missing.first), source_inputs(project, pinned)
-    size, between = _extent(spine.frame)
-    plan = explain(spine, project.views, sources, tie_breakers=tie_breakers(project), between=between)
-    features = features_as_of(
-        spine, project.views, sources, tie_breakers=tie_breakers(project), between=between
-    )
-    features = with_derived(features, project).withColumn("_features_hash", F.lit(definition))
-    run.create(
-        context.names.features,
-        features.schema,
-        partition_by=("_month",),
-        description="One row a prediction: what was known at as_of_ts.",
-    )
-    if missing.is_new:
-        run.append(features, context.names.features)
-    else:
-        run.write(features, context.names.features, replace=days)
-    return size, plan
-
-
-def _extent(spine: DataFrame) -> tuple[int, tuple[datetime, datetime] | None]:
-    """Return the spine's rows, and the half-open interval of its moments, None for an empty spine."""
-    micros = F.unix_micros(AS_OF)
-    size, first, last = spine.agg(F.count(F.lit(1)), F.min(micros), F.max(micros)).collect()[0]
-    return size, None if first is None else (from_micros(first), from_micros(last + 1))
-
-
-def _write_inputs(context: Context, run: Run, loaded: Mapping[str, set[date]], definition: str) -> None:
-    table = _inputs_table(context)
-    run.create(table, _INPUTS, description="The days of every input that the features were built from.")
-    days = [(name, day) for name, days in sorted(loaded.items()) for day in sorted(days)]
-    rows = [{"table": name, "day": day, "features_hash": definition} for name, day in days]
-    run.replace_rows(rows, table)

@@ -17,7 +17,7 @@ from featurelib.pipeline.reference import write_reference
 from featurelib.pipeline.schemas import struct
 from featurelib.point_in_time.features import AS_OF
 from featurelib.specs import SPLIT, Split
-from featurelib.tables import ALL, DataFile, Run, begin_run, content_hash, published, rows_of, snapshot
+from featurelib.tables import DataFile, Run, begin_run, content_hash, published, rows_of, snapshot
 from featurelib.timeline import duration_micros
 
 _CONTENT = struct(rows="long", content="string", pending="long", _made_from="string")
@@ -60,8 +60,7 @@ def build_training_set(context: Context) -> StepResult:
             _write_content(context, run, before._replace(made_from=made_from, pending=pending))
             run.publish(published_at=context.as_of)
             return StepResult("training set", "unchanged")
-        run.create(context.names.training, chosen.schema, description=f"Training set of {project.name}.")
-        run.write(chosen, context.names.training, replace=ALL)
+        run.rewrite(chosen, context.names.training, description=f"Training set of {project.name}.")
         rows, content = content_hash(run.read(context.names.training))
         _write_content(context, run, TrainingContent(rows, content, pending, made_from))
         write_reference(context, run)

@@ -79,6 +79,21 @@ class TableNames:
         return f"features.{self.pipeline}"
 
     @property
+    def feature_inputs(self) -> str:
+        """The version of every input that a day of the features has seen."""
+        return f"features.{self.pipeline}_inputs"
+
+    @property
+    def feature_definitions(self) -> str:
+        """Hashes of what the features mean."""
+        return f"features.{self.pipeline}_definitions"
+
+    @property
+    def touched(self) -> str:
+        """Feature rows that were built again because data came late or was corrected."""
+        return f"features.{self.pipeline}_touched"
+
+    @property
     def training(self) -> str:
         """Spine rows with features, label and split."""
         return f"training.{self.pipeline}"

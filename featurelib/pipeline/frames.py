@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from featurelib.config import spec_hash
 from featurelib.derived import derived_columns
 from featurelib.expressions.language import check_select
 from featurelib.pipeline.functions import pipeline_function
 from featurelib.point_in_time.features import AS_OF, EVENT_TS, KNOWN_TS
 from featurelib.quality.typing import SPARK_TYPES
-from featurelib.specs import Project, Source, Spec
-
-_DESCRIPTIVE: Mapping[str, Any] = {
-    **dict.fromkeys(("description", "owner", "unit", "units", "report_by"), True),
-    "aggregations": {"__all__": {"description"}},
-    "latest": {"description"},
-}
+from featurelib.specs import Project, Source
 
 SilverReader = Callable[[str], DataFrame]
 """Gives the silver rows of a landed table at the version the run has pinned."""
@@ -81,33 +71,3 @@ def with_derived(features: DataFrame, project: Project) -> DataFrame:
     for name, column in derived_columns(project.derived).items():
         derived = derived.withColumn(name, F.expr(column.expression).cast(SPARK_TYPES[column.type]))
     return derived
-
-
-def features_hash(project: Project) -> str:
-    """Return the identity of the features' definition: the specs they come from and the code they name.
-
-    What only describes them for people does not count.
-    """
-
-    def meaning(spec: Spec) -> str:
-        return spec_hash(spec, exclude=_DESCRIPTIVE)
-
-    specs: Mapping[str, str] = {
-        "spine": meaning(project.spine),
-        **{f"view {view.name}": meaning(view) for view in project.views},
-        **{f"derived {name}": meaning(derived) for name, derived in project.derived.items()},
-        **{f"source {name}": meaning(source) for name, source in sorted(project.sources.items())},
-        **{f"code {name}": _code_hash(project, name) for name in _code(project)},
-    }
-    return hashlib.sha256(repr(sorted(specs.items())).encode()).hexdigest()
-
-
-def _code(project: Project) -> set[str]:
-    """Return the modules of the pipeline's folder that a table or a source names."""
-    named = [source.transform for source in project.sources.values()]
-    named += [table.transform for table in project.tables.values()]
-    return {reference.partition(":")[0] for reference in named if reference}
-
-
-def _code_hash(project: Project, module: str) -> str:
-    return hashlib.sha256((Path(project.folder) / f"{module}.py").read_bytes()).hexdigest()

@@ -17,6 +17,7 @@ from featurelib.errors import InputError, PublishError, QualityGateError
 from featurelib.landing.csv_files import INSPECTED, inspected, received
 from featurelib.landing.files import LandedFile, landed_files
 from featurelib.pipeline.context import Context, StepResult
+from featurelib.pipeline.days import on_days
 from featurelib.pipeline.functions import pipeline_function
 from featurelib.pipeline.ledger import loaded_sizes, write_ledger
 from featurelib.quality import rules, typing
@@ -159,7 +160,7 @@ def _load(
     """
     context.progress.step(f"{name}: {len(files)} files")
     table = context.project.tables[name]
-    days, rows_in = _days(files), sum(row["rows"] for row in ledger)
+    days, rows_in = on_days(file.day for file in files), sum(row["rows"] for row in ledger)
     _append_bronze(context, run, name, files)
     judged = _judged(context, run.read(context.names.bronze(name)).where(days), name)
     _create_judged(context, run, name, table)
@@ -276,17 +277,6 @@ def _check_gate(context: Context, loaded: Loaded) -> None:
             else f"at most {gate.max_quarantined:.1%} bad rows",
             f"mend the files, or the rules, or gates.{loaded.table} in quality.yaml; nothing was published",
         )
-
-
-def _days(files: Sequence[LandedFile]) -> str:
-    """Return the predicate of the files' days; runs of days are written as ranges."""
-    parts: list[list[Any]] = []
-    for file in files:
-        if parts and file.day - parts[-1][1] == timedelta(days=1):
-            parts[-1][1] = file.day
-        else:
-            parts.append([file.day, file.day])
-    return " OR ".join(f"(_day >= DATE'{first}' AND _day <= DATE'{last}')" for first, last in parts)
 
 
 def _names(fields: Sequence[T.StructField]) -> list[str]:

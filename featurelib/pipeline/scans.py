@@ -6,24 +6,24 @@ file only Spark can read), the same rows come as Spark's frame, and the plan's e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from featurelib.expressions.language import check_select, columns_of
 from featurelib.expressions.on_polars import cannot_run_without_spark, polars_expression
 from featurelib.expressions.values import NeedsSpark
+from featurelib.pipeline.days import on_days, runs_of
 from featurelib.pipeline.frames import spine_frame, to_events
 from featurelib.pipeline.polars_frames import types_of
 from featurelib.point_in_time import SnapshotFile, SnapshotScan
 from featurelib.point_in_time.features import AS_OF, EVENT_TS, KNOWN_TS
 from featurelib.point_in_time.scans import Preparation
 from featurelib.specs import Project, Source
-from featurelib.tables import Snapshot
+from featurelib.tables import DataFile, Snapshot
 
 Pinned = Callable[[str], tuple[Snapshot, DataFrame]]
 """Gives the silver table of a landed table at the version the run has pinned: its log, and its rows."""
@@ -53,19 +53,19 @@ def source_inputs(project: Project, pinned: Pinned) -> dict[str, SnapshotScan]:
     return inputs
 
 
-def spine_input(project: Project, pinned: Pinned, *, since: date) -> SnapshotScan:
-    """Return the spine's rows of the days from ``since`` on. Grain: one row a prediction."""
+def spine_input(project: Project, pinned: Pinned, *, days: Collection[date]) -> SnapshotScan:
+    """Return the spine's rows of some days. Grain: one row a prediction."""
     spine = project.spine
     snapshot, rows = pinned(spine.table)
-    recent = tuple(file for file in snapshot.files if _last_day(file.maximum.get("_day")) >= since)
-    frame = spine_frame(project, rows.where(F.col("_day") >= F.lit(since)))
+    held = tuple(file for file in snapshot.files if may_hold(file, runs_of(days)))
+    wanted = on_days(days)
+    frame = spine_frame(project, rows.where(wanted))
     columns = {name: (text, spine.column_types[name]) for name, text in spine.columns.items()}
-    young = f"_day >= DATE '{since}'"
     texts = _Texts(
-        young if spine.where is None else f"({spine.where}) AND {young}",
+        wanted if spine.where is None else f"({spine.where}) AND ({wanted})",
         {**columns, AS_OF: (spine.as_of_ts, "timestamp_utc")},
     )
-    scan = snapshot_scan(replace(snapshot, files=recent), frame)
+    scan = snapshot_scan(replace(snapshot, files=held), frame)
     try:
         renamed, preparation = _prepared(texts, types_of(project, spine.table), rows)
     except NeedsSpark as reason:
@@ -88,18 +88,20 @@ def snapshot_scan(
         renamed: stored name of each column of ``frame`` that has another name there.
         preparation: rows to keep and columns to compute.
     """
-    files = tuple(
-        SnapshotFile(
-            path=file.path,
-            size_bytes=file.size_bytes,
-            num_records=file.num_records,
-            partition=file.partition,
-            minimum=file.minimum,
-            maximum=file.maximum,
-        )
-        for file in snapshot.files
-    )
+    files = tuple(map(snapshot_file, snapshot.files))
     return SnapshotScan(frame, files, renamed or {}, preparation, _blocked(snapshot))
+
+
+def snapshot_file(file: DataFile) -> SnapshotFile:
+    """Return a file of the log as the engine knows files."""
+    return SnapshotFile(
+        path=file.path,
+        size_bytes=file.size_bytes,
+        num_records=file.num_records,
+        partition=file.partition,
+        minimum=file.minimum,
+        maximum=file.maximum,
+    )
 
 
 def _blocked(snapshot: Snapshot) -> str | None:
@@ -114,8 +116,10 @@ def _blocked(snapshot: Snapshot) -> str | None:
     return None
 
 
-def _last_day(day: object) -> date:
-    return day if isinstance(day, date) else date.max
+def may_hold(file: DataFile, runs: Sequence[tuple[date, date]]) -> bool:
+    """Return whether a file can hold rows of some run of days, by the bounds in the log."""
+    least, greatest = file.minimum.get("_day", date.min), file.maximum.get("_day", date.max)
+    return any(least <= last and greatest >= first for first, last in runs)
 
 
 # --- expressions ----------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from featurelib.config import spec_hash
 from featurelib.errors import FeaturelibError, ModelGateError
 from featurelib.lineage.records import LineageRecord, as_row, code_version, package_versions
 from featurelib.pipeline.context import Context, StepResult
-from featurelib.pipeline.frames import features_hash
+from featurelib.pipeline.definitions import features_hash
 from featurelib.pipeline.schemas import struct
 from featurelib.registry.tracker import LoadedModel, Tracker
 from featurelib.scoring.batch import score as predictions_of

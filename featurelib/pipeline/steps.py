@@ -18,7 +18,7 @@ from featurelib.pipeline.train import train
 from featurelib.registry.tracker import import_mlflow
 from featurelib.threads import begin
 
-Step = Callable[[Context], StepResult]
+Step = Callable[..., StepResult]
 
 STEPS: Mapping[str, Step] = MappingProxyType(
     {
@@ -34,10 +34,10 @@ STEPS: Mapping[str, Step] = MappingProxyType(
 PIPELINE = ("ingest", "build_features", "build_training_set", "train", "score", "monitor")
 
 
-def run_step(context: Context, name: str) -> StepResult:
-    """Run one step under the user's eyes and record it."""
+def run_step(context: Context, name: str, **options: object) -> StepResult:
+    """Run one step, with the options that it takes, under the user's eyes and record it."""
     with context.progress.stage(name.replace("_", " ")) as stage:
-        result = recorded(context, name, lambda: STEPS[name](context))
+        result = recorded(context, name, lambda: STEPS[name](context, **options))
         stage.summary = result.summary
     return result
 

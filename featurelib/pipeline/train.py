@@ -13,7 +13,7 @@ from featurelib.errors import FeaturelibError
 from featurelib.lineage.records import code_version, package_versions
 from featurelib.pipeline.build_training_set import training_content
 from featurelib.pipeline.context import Context, StepResult
-from featurelib.pipeline.frames import features_hash
+from featurelib.pipeline.definitions import features_hash
 from featurelib.registry.gate import Verdict, gate
 from featurelib.registry.outbox import Outbox, Submission, read_outbox, write_outbox
 from featurelib.registry.tracker import RegisteredModel, Tracker

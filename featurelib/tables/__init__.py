@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from featurelib.tables.arrow_rows import read_arrow
+from featurelib.tables.changes import FileChanges, changed_files, is_readable
 from featurelib.tables.content import content_hash
 from featurelib.tables.faults import InjectedFault, fault_point
 from featurelib.tables.files import DataFile, read_rows
@@ -21,6 +22,7 @@ __all__ = [
     "Commit",
     "Compaction",
     "DataFile",
+    "FileChanges",
     "Holder",
     "InjectedFault",
     "Lease",
@@ -33,10 +35,12 @@ __all__ = [
     "acquire",
     "append_ops",
     "begin_run",
+    "changed_files",
     "compact",
     "content_hash",
     "current_version",
     "fault_point",
+    "is_readable",
     "published",
     "published_version",
     "read",

@@ -85,6 +85,15 @@ class Run:
             FrameError: the table exists with another schema or other partitions.
             PublishError: the table was published, and its folder is gone.
         """
+        self._make(table, schema, partition_by=partition_by, description=description)
+        check_shape(self._store, table, schema, partition_by)
+        if table not in self._base:
+            self._commits.versions.setdefault(table, self._commits.newest(table))
+
+    def _make(
+        self, table: str, schema: StructType, *, partition_by: tuple[str, ...], description: str
+    ) -> None:
+        """Commit version 0 of a table that is not there."""
         self._writable(table)
         with self._store.commit_lock(table):
             self._lease.check()
@@ -100,9 +109,6 @@ class Run:
                 self._store, table, schema, stamp=stamp, partition_by=partition_by, description=description
             )
             fault_point(f"create.{table}.after")
-        check_shape(self._store, table, schema, partition_by)
-        if table not in self._base:
-            self._commits.versions.setdefault(table, self._commits.newest(table))
 
     def write(self, frame: DataFrame, table: str, *, replace: str) -> int:
         """Replace the rows that match a predicate over partitions, or :data:`ALL`; return the version.
@@ -145,6 +151,27 @@ class Run:
     def replace_rows(self, rows: Rows, table: str) -> int:
         """Put a handful of rows in the place of all, as :meth:`append_rows` adds them."""
         return self._write_rows(rows, table, "overwrite")
+
+    def rewrite(
+        self, frame: DataFrame, table: str, *, partition_by: tuple[str, ...] = (), description: str = ""
+    ) -> int:
+        """Put the frame in the place of all rows, and its columns in the place of the table's.
+
+        The table is made if it is not there. Return the version.
+
+        Raises:
+            LeaseHeld: a newer run of the pipeline has taken over; nothing was written.
+            PublishError: the table was published, and its folder is gone.
+        """
+        self._make(table, frame.schema, partition_by=partition_by, description=description)
+
+        def save(stamp: Stamp) -> None:
+            options = {"overwriteSchema": "true", "partitionOverwriteMode": "static"}
+            writer = frame.write.format("delta").mode("overwrite").options(**options)
+            writer = writer.options(**txn_options(stamp, table)).partitionBy(*partition_by)
+            writer.option("compression", self._store.compression).save(self._store.path(table))
+
+        return self._commits.commit(table, "rewrite", save)
 
     def widen(self, table: str, schema: StructType) -> int:
         """Add the columns of ``schema`` that the table lacks, null in every row so far; return the version.

@@ -143,7 +143,10 @@ def test_tasks_prepare_sources_as_spark_does(ran: Context) -> None:
     def pinned(name: str) -> tuple[Snapshot, DataFrame]:
         return snapshot(ran.store, f"silver.{name}", versions[f"silver.{name}"]), table(ran, f"silver.{name}")
 
-    spine, sources = spine_input(project, pinned, since=date(2013, 1, 7)), source_inputs(project, pinned)
+    spine, sources = (
+        spine_input(project, pinned, days=[date(2013, 1, 7), date(2013, 1, 8)]),
+        source_inputs(project, pinned),
+    )
     ties = tie_breakers(project)
     by_tasks = features_as_of(spine, project.views, sources, tie_breakers=ties)
     by_spark = features_as_of(

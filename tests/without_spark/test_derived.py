@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from featurelib.config import ConfigErrors
 from featurelib.derived import derived_columns, feature_names
-from featurelib.pipeline.frames import features_hash
+from featurelib.pipeline.definitions import features_hash
 from featurelib.pipeline.without_spark import needed_derived, needed_views, with_derived
 from featurelib.specs import Derived
 from tests.unit.shop_project import FEATURES, MODELS

@@ -1,0 +1,70 @@
+"""What decides the values of features, as hashes: of the spine, of each view, of each derived feature."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from featurelib.config import spec_hash
+from featurelib.specs import Project, Spec
+
+_DESCRIPTIVE: Mapping[str, Any] = {
+    **dict.fromkeys(("description", "owner", "unit", "units", "report_by"), True),
+    "aggregations": {"__all__": {"description"}},
+    "latest": {"description"},
+}
+SPINE = "spine"
+_VIEW = "view "
+_DERIVED = "derived "
+
+
+def definitions(project: Project) -> dict[str, str]:
+    """Return a hash for ``spine``, ``view NAME`` and ``derived NAME``: the specs and the code they name.
+
+    A view's holds that of its source. What only describes them for people does not count.
+    """
+    found = {SPINE: _hash(_meaning(project.spine), _table_code(project, project.spine.table))}
+    for view in project.views:
+        source = project.sources[view.source]
+        code = [_code_hash(project, source.transform), _table_code(project, source.table)]
+        found[f"{_VIEW}{view.name}"] = _hash(_meaning(view), _meaning(source), *code)
+    for name, derived in project.derived.items():
+        found[f"{_DERIVED}{name}"] = _hash(_meaning(derived))
+    return found
+
+
+def view_names(parts: Mapping[str, str]) -> set[str]:
+    """Return the views among definitions."""
+    return {part.removeprefix(_VIEW) for part in parts if part.startswith(_VIEW)}
+
+
+def changed_views(before: Mapping[str, str], now: Mapping[str, str]) -> set[str]:
+    """Return the views of ``now`` that are new or were something else before."""
+    return {name for name in view_names(now) if before.get(f"{_VIEW}{name}") != now[f"{_VIEW}{name}"]}
+
+
+def features_hash(project: Project) -> str:
+    """Return the identity of all features' definition."""
+    return _hash(*(f"{part} {found}" for part, found in sorted(definitions(project).items())))
+
+
+def _meaning(spec: Spec) -> str:
+    return spec_hash(spec, exclude=_DESCRIPTIVE)
+
+
+def _table_code(project: Project, table: str) -> str:
+    return _code_hash(project, project.tables[table].transform)
+
+
+def _code_hash(project: Project, reference: str | None) -> str:
+    """Return the hash of the module of the pipeline's folder that ``module:function`` names."""
+    if reference is None:
+        return ""
+    module = Path(project.folder) / f"{reference.partition(':')[0]}.py"
+    return hashlib.sha256(module.read_bytes()).hexdigest()
+
+
+def _hash(*texts: str) -> str:
+    return hashlib.sha256(repr(texts).encode()).hexdigest()

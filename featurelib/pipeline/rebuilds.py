@@ -1,0 +1,158 @@
+"""The three ways in which rows of the feature table are computed: by days, by columns, by touched rows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from featurelib.derived import feature_names
+from featurelib.pipeline.context import Context
+from featurelib.pipeline.days import in_partitions, on_days
+from featurelib.pipeline.definitions import features_hash
+from featurelib.pipeline.frames import spine_frame, tie_breakers, with_derived
+from featurelib.pipeline.scans import Pinned, snapshot_scan, source_inputs, spine_input
+from featurelib.pipeline.touched import Touched, join_identity
+from featurelib.point_in_time import Explanation, SnapshotScan, explain, features_as_of
+from featurelib.point_in_time.features import AS_OF
+from featurelib.specs import FeatureView, Project
+from featurelib.tables import Run, Snapshot, snapshot
+from featurelib.timeline import from_micros
+
+_DESCRIPTION = "One row a prediction: what was known at as_of_ts."
+_PARTITIONS = ("_month",)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one commit to the feature table computed.
+
+    Attributes:
+        features: number of features.
+        views: the views that were computed; none where columns only went or are derived.
+        rows: rows that were computed.
+        of: rows of the days together, where not all of them were computed.
+        days: days that were written.
+        why: the reason, for people.
+        plan: how; None where no view was computed.
+    """
+
+    features: int
+    views: tuple[str, ...]
+    rows: int
+    days: int
+    why: str
+    plan: Explanation | None = None
+    of: int | None = None
+
+    def __str__(self) -> str:
+        days = f"{self.days} day{'s' * (self.days != 1)}"
+        rows = f"{self.rows:,}" if self.of is None else f"{self.rows:,} of {self.of:,}"
+        views = f"{len(self.views)} view{'s' * (len(self.views) != 1)}"
+        return f"{self.features} features of {views} for {rows} rows of {days} ({self.why})"
+
+
+def build_days(
+    context: Context,
+    run: Run,
+    days: Sequence[date],
+    *,
+    why: str,
+    how: Literal["append", "replace", "rewrite"],
+) -> Part:
+    """Compute all rows of some days and add them, put them in the place of these days, or of everything."""
+    spine = spine_input(context.project, _pinned(context, run), days=days)
+    size, between = _extent(spine.frame)
+    features, plan = _features(context, run, spine, context.project.views, between=between)
+    table = context.names.features
+    if how == "rewrite":
+        run.rewrite(features, table, partition_by=_PARTITIONS, description=_DESCRIPTION)
+    elif how == "append":
+        run.append(features, table)
+    else:
+        run.write(features, table, replace=in_partitions(days))
+    names = tuple(view.name for view in context.project.views)
+    return Part(len(feature_names(context.project)), names, size, len(days), why, plan)
+
+
+def build_touched(context: Context, run: Run, touched: Touched) -> Part:
+    """Compute the touched rows and copy the others of their days; plainly all, where most are touched."""
+    project, table = context.project, context.names.features
+    wanted = on_days(touched.days)
+    present = run.read(table).where(wanted)
+    of, why = present.count(), ", ".join(touched.reasons)
+    if touched.number * 2 > of:
+        return build_days(context, run, touched.days, why=why, how="replace")
+    kept = join_identity(present, touched.rows, project, how="left_anti")
+    rows = run.read(context.names.silver(project.spine.table)).where(wanted)
+    spine = join_identity(spine_frame(project, rows), touched.rows, project, how="left_semi")
+    size, between = _extent(spine)
+    features, plan = _features(context, run, spine, project.views, between=between)
+    run.write(kept.unionByName(features), table, replace=in_partitions(touched.days))
+    names = tuple(view.name for view in project.views)
+    return Part(len(feature_names(project)), names, size, len(touched.days), why, plan, of=of)
+
+
+def build_columns(context: Context, run: Run, changed: Collection[str]) -> Part:
+    """Compute some views for all rows of the table; the columns of the others stay, those of none go.
+
+    Derived features are computed again from the rows: they read nothing else.
+    """
+    project, table = context.project, context.names.features
+    version = run.versions.get(table, run.base[table])
+    views = [view for view in project.views if view.name in changed]
+    stays = [name for view in project.views if view.name not in changed for name in view.feature_names]
+    rows = run.read(table).select(*project.spine.columns, AS_OF, "_day", "_month", *stays)
+    found = snapshot(context.store, table, version)
+    size, days = found.num_records or rows.count(), rows.select("_day").distinct().count()
+    if views:
+        features, plan = _features(context, run, snapshot_scan(found, rows), views, between=None)
+    else:
+        features, plan = _finished(context, rows), None
+    run.rewrite(features, table, partition_by=_PARTITIONS, description=_DESCRIPTION)
+    names = tuple(view.name for view in views)
+    number = sum(len(view.feature_names) for view in views)
+    why = f"definition changed: {', '.join(names) or 'no view'}"
+    return Part(number, names, size, days, why, plan)
+
+
+def _features(
+    context: Context,
+    run: Run,
+    spine: DataFrame | SnapshotScan,
+    views: Sequence[FeatureView],
+    *,
+    between: tuple[datetime, datetime] | None,
+) -> tuple[DataFrame, Explanation]:
+    """Return complete rows of the feature table, and how the views are computed."""
+    project = context.project
+    used = project.model_copy(update={"views": tuple(views)})
+    sources, ties = source_inputs(used, _pinned(context, run)), tie_breakers(project)
+    plan = explain(spine, views, sources, tie_breakers=ties, between=between)
+    features = features_as_of(spine, views, sources, tie_breakers=ties, between=between)
+    return _finished(context, features), plan
+
+
+def _finished(context: Context, rows: DataFrame) -> DataFrame:
+    """Add what is derived from the other columns, and the identity of the definition."""
+    project: Project = context.project
+    return with_derived(rows, project).withColumn("_features_hash", F.lit(features_hash(project)))
+
+
+def _pinned(context: Context, run: Run) -> Pinned:
+    def pinned(table: str) -> tuple[Snapshot, DataFrame]:
+        name = context.names.silver(table)
+        return snapshot(context.store, name, run.base[name]), run.read(name)
+
+    return pinned
+
+
+def _extent(spine: DataFrame) -> tuple[int, tuple[datetime, datetime] | None]:
+    """Return the spine's rows, and the half-open interval of its moments, None for an empty spine."""
+    micros = F.unix_micros(AS_OF)
+    size, first, last = spine.agg(F.count(F.lit(1)), F.min(micros), F.max(micros)).collect()[0]
+    return size, None if first is None else (from_micros(first), from_micros(last + 1))
