@@ -2,9 +2,9 @@
 
     python -m benchmarks.incremental --events 50000 --asked 50000 --keys 1000
 
-Silver tables of a year are made, a file a day; the feature step builds 365 days; then five days come one at a time
-(events and questions), each built by the step. At the end the table is compared, to the bit, with one that is
-built in one go. ``--tiles false`` shows the same without tiles.
+Silver tables of a year are made, a file a day; the feature step builds 365 days; then five days come one at a
+time (events and questions), each built by the step. At the end the table is compared, to the bit, with one that
+is built in one go. ``--tiles false`` shows the same without tiles.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pyspark.sql import functions as F
 from benchmarks.session import session
 from featurelib.config import load_project
 from featurelib.pipeline.build_features import build_features
-from featurelib.pipeline.context import Context
+from featurelib.pipeline.context import Context, StepResult
 from featurelib.pipeline.ledger import write_ledger
 from featurelib.pipeline.progress import Progress
 from featurelib.tables import begin_run, content_hash, read
@@ -107,7 +107,9 @@ def rows(spark: SparkSession, table: str, count: int, first: int, days: int, key
     """Rows of some days; events are known up to three hours late."""
     start = int(datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC).timestamp()) + first * 86_400
     made = spark.range(0, count * days, 1, 8).select(
-        "id", F.expr(f"id div {count}").cast("int").alias("day"), F.xxhash64("id", F.lit(f"{table}{first}")).alias("h")
+        "id",
+        F.expr(f"id div {count}").cast("int").alias("day"),
+        F.xxhash64("id", F.lit(f"{table}{first}")).alias("h"),
     )
 
     def part(number: int, below: int) -> F.Column:
@@ -131,7 +133,10 @@ def rows(spark: SparkSession, table: str, count: int, first: int, days: int, key
         ],
     }
     return made.select(
-        *own[table], by_day.alias("_day"), F.date_format(by_day, "yyyy-MM").alias("_month"), F.col("day").alias("at")
+        *own[table],
+        by_day.alias("_day"),
+        F.date_format(by_day, "yyyy-MM").alias("_month"),
+        F.col("day").alias("at"),
     ).repartitionById(days, "at")
 
 
@@ -156,16 +161,18 @@ def land(context: Context, counts: dict[str, int], first: int, days: int, keys: 
         run.publish()
 
 
-def timed(context: Context) -> tuple[float, str]:
-    """Seconds of the feature step, and what it said."""
+def timed(context: Context) -> tuple[float, StepResult]:
+    """Seconds of the feature step, and what it did."""
     began = time.perf_counter()
-    said = build_features(context).summary
-    return time.perf_counter() - began, said
+    result = build_features(context)
+    return time.perf_counter() - began, result
 
 
 def main() -> None:
     """Build a year, then five days one by one; print seconds and compare."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--events", type=int, default=50_000, help="a day")
     parser.add_argument("--asked", type=int, default=50_000, help="spine rows a day")
     parser.add_argument("--keys", type=int, default=1_000)
@@ -178,14 +185,15 @@ def main() -> None:
     year = context(spark, root, given.tiles)
     counts = {"asked": given.asked, "events": given.events}
     land(year, counts, 0, DAYS, given.keys)
-    full, said = timed(year)
-    print(f"{DAYS} days: {full:.1f} s; {said}", flush=True)
+    full, result = timed(year)
+    print(f"{DAYS} days: {full:.1f} s; {result.summary}", flush=True)
     days = []
     for number in range(MORE):
         land(year, counts, DAYS + number, 1, given.keys)
-        seconds, said = timed(year)
+        seconds, result = timed(year)
         days.append(seconds)
-        print(f"day {DAYS + number + 1}: {seconds:.1f} s; {said}", flush=True)
+        print(f"day {DAYS + number + 1}: {seconds:.1f} s; {result.summary}", flush=True)
+    print(result.facts["plan"])
     median = statistics.median(days)
     print(f"one more day, median of {MORE}: {median:.1f} s, 1/{full / median:.0f} of the year")
     whole = replace(year, project=year.project.model_copy(update={"name": "again"}))

@@ -1,7 +1,7 @@
 """Why approximate operations are answered exactly: merging sketches of tiles beside the exact kernels.
 
-``python -m benchmarks.sketches``, after ``pip install datasketches``. One entity of a year, 200 events a day of
-2,000 values, windows of 30 days. A sketch a day, those of 30 days merged for a question; against it the
+``python -m benchmarks.sketches``, after ``pip install datasketches``. One entity of a year, 200 events a day
+of 2,000 values, windows of 30 days. A sketch a day, those of 30 days merged for a question; against it the
 kernels that answer exactly, for 10,000 questions at once.
 """
 

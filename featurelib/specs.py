@@ -149,6 +149,8 @@ class Source(Spec):
         transform: ``module:function`` of the pipeline's own folder, applied before everything else.
         tie_breaker: columns that order events equal in both instants.
         units: what columns are measured in, for the catalogue.
+        tiles: whether the feature step keeps a day's events of an entity added up, so that a new day need not
+            read whole windows; absent, it does for a source of more than 64 MiB in memory.
     """
 
     table: Name
@@ -162,6 +164,7 @@ class Source(Spec):
     transform_adds: dict[Name, ColumnType] = Field(default_factory=dict)
     tie_breaker: tuple[Name, ...] = ()
     units: dict[Name, str] = Field(default_factory=dict)
+    tiles: bool | None = None
     description: str = ""
 
     @model_validator(mode="after")

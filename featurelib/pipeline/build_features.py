@@ -14,7 +14,8 @@ from featurelib.pipeline.context import Context, StepResult
 from featurelib.pipeline.days import DayRange
 from featurelib.pipeline.definitions import SPINE, changed_views, definitions, features_hash
 from featurelib.pipeline.ledger import loaded_days
-from featurelib.pipeline.rebuilds import Part, build_columns, build_days, build_touched
+from featurelib.pipeline.rebuilds import Part, build_columns, build_days, build_touched, pinned
+from featurelib.pipeline.tiles import update_tiles
 from featurelib.pipeline.touched import Touched, touched_rows
 from featurelib.tables import Run, begin_run, published
 
@@ -72,6 +73,7 @@ def build_features(context: Context, *, days: DayRange = ALL_DAYS, rebuild: bool
     ) as run:
         _require_inputs(context, run)
         before, work = built(context), Work()
+        update_tiles(context, run, pinned(context, run))
         if context.names.features not in run.base:
             work.parts.append(build_days(context, run, wanted, why="new", how="rewrite"))
         elif before.definitions.get(SPINE) != now[SPINE] or (rebuild and days.is_all):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from featurelib.config import spec_hash
 from featurelib.specs import Project, Spec
 
+if TYPE_CHECKING:
+    from featurelib.point_in_time.tiles import TileTask
+
 _DESCRIPTIVE: Mapping[str, Any] = {
-    **dict.fromkeys(("description", "owner", "unit", "units", "report_by"), True),
+    **dict.fromkeys(("description", "owner", "unit", "units", "report_by", "tiles"), True),
     "aggregations": {"__all__": {"description"}},
     "latest": {"description"},
 }
@@ -27,12 +30,15 @@ def definitions(project: Project) -> dict[str, str]:
     """
     found = {SPINE: _hash(_meaning(project.spine), _table_code(project, project.spine.table))}
     for view in project.views:
-        source = project.sources[view.source]
-        code = [_code_hash(project, source.transform), _table_code(project, source.table)]
-        found[f"{_VIEW}{view.name}"] = _hash(_meaning(view), _meaning(source), *code)
+        found[f"{_VIEW}{view.name}"] = _hash(_meaning(view), *_source(project, view.source))
     for name, derived in project.derived.items():
         found[f"{_DERIVED}{name}"] = _hash(_meaning(derived))
     return found
+
+
+def tiles_definition(project: Project, source: str, task: TileTask) -> str:
+    """Return the identity of a source's tiles: what decides its events, and what is kept of them."""
+    return _hash(*_source(project, source), repr(task))
 
 
 def view_names(parts: Mapping[str, str]) -> set[str]:
@@ -48,6 +54,11 @@ def changed_views(before: Mapping[str, str], now: Mapping[str, str]) -> set[str]
 def features_hash(project: Project) -> str:
     """Return the identity of all features' definition."""
     return _hash(*(f"{part} {found}" for part, found in sorted(definitions(project).items())))
+
+
+def _source(project: Project, name: str) -> tuple[str, str, str]:
+    source = project.sources[name]
+    return _meaning(source), _code_hash(project, source.transform), _table_code(project, source.table)
 
 
 def _meaning(spec: Spec) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -26,8 +26,11 @@ def source_frames(project: Project, silver: SilverReader) -> dict[str, DataFrame
     }
 
 
-def to_events(rows: DataFrame, project: Project, source: Source) -> DataFrame:
-    """Prepare a source's rows: its transform, its SELECT or columns and where, then its two instants."""
+def to_events(rows: DataFrame, project: Project, source: Source, *, besides: Sequence[str] = ()) -> DataFrame:
+    """Prepare a source's rows: its transform, its SELECT or columns and where, then its two instants.
+
+    Columns named in ``besides`` are kept where a SELECT does not take them.
+    """
     events = rows
     if source.transform is not None:
         events = events.transform(pipeline_function(project.folder, source.transform))
@@ -35,7 +38,8 @@ def to_events(rows: DataFrame, project: Project, source: Source) -> DataFrame:
         chosen = check_select(source.sql, source.table, events.columns)
         if chosen.where is not None:
             events = events.where(chosen.where)
-        events = events.select(*[F.expr(text).alias(name) for name, text in chosen.columns.items()])
+        kept = [name for name in besides if name not in chosen.columns]
+        events = events.select(*[F.expr(text).alias(name) for name, text in chosen.columns.items()], *kept)
     else:
         if source.where is not None:
             events = events.where(source.where)

@@ -16,6 +16,7 @@ from featurelib.pipeline.days import in_partitions, on_days
 from featurelib.pipeline.definitions import features_hash
 from featurelib.pipeline.frames import spine_frame, tie_breakers, with_derived
 from featurelib.pipeline.scans import Pinned, snapshot_scan, source_inputs, spine_input
+from featurelib.pipeline.tiles import with_tiles
 from featurelib.pipeline.touched import Touched, join_identity
 from featurelib.point_in_time import Explanation, SnapshotScan, explain, features_as_of
 from featurelib.point_in_time.features import AS_OF
@@ -65,7 +66,7 @@ def build_days(
     how: Literal["append", "replace", "rewrite"],
 ) -> Part:
     """Compute all rows of some days and add them, put them in the place of these days, or of everything."""
-    spine = spine_input(context.project, _pinned(context, run), days=days)
+    spine = spine_input(context.project, pinned(context, run), days=days)
     size, between = _extent(spine.frame)
     features, plan = _features(context, run, spine, context.project.views, between=between)
     table = context.names.features
@@ -131,7 +132,8 @@ def _features(
     """Return complete rows of the feature table, and how the views are computed."""
     project = context.project
     used = project.model_copy(update={"views": tuple(views)})
-    sources, ties = source_inputs(used, _pinned(context, run)), tie_breakers(project)
+    sources = with_tiles(context, run, source_inputs(used, pinned(context, run)))
+    ties = tie_breakers(project)
     plan = explain(spine, views, sources, tie_breakers=ties, between=between)
     features = features_as_of(spine, views, sources, tie_breakers=ties, between=between)
     return _finished(context, features), plan
@@ -143,12 +145,14 @@ def _finished(context: Context, rows: DataFrame) -> DataFrame:
     return with_derived(rows, project).withColumn("_features_hash", F.lit(features_hash(project)))
 
 
-def _pinned(context: Context, run: Run) -> Pinned:
-    def pinned(table: str) -> tuple[Snapshot, DataFrame]:
+def pinned(context: Context, run: Run) -> Pinned:
+    """Return what gives silver tables at the versions that were published when the run began."""
+
+    def at_base(table: str) -> tuple[Snapshot, DataFrame]:
         name = context.names.silver(table)
         return snapshot(context.store, name, run.base[name]), run.read(name)
 
-    return pinned
+    return at_base
 
 
 def _extent(spine: DataFrame) -> tuple[int, tuple[datetime, datetime] | None]:

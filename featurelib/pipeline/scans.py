@@ -37,13 +37,15 @@ class _Texts:
     columns: Mapping[str, tuple[str, str | None]]
 
 
-def source_inputs(project: Project, pinned: Pinned) -> dict[str, SnapshotScan]:
-    """Return every source that a view uses. Grain of each: one row an event."""
+def source_inputs(
+    project: Project, pinned: Pinned, *, besides: Sequence[str] = ()
+) -> dict[str, SnapshotScan]:
+    """Return every source that a view uses, with stored columns besides. Grain of each: one row an event."""
     inputs = {}
     for name in dict.fromkeys(view.source for view in project.views):
         source = project.sources[name]
         snapshot, rows = pinned(source.table)
-        frame = to_events(rows, project, source)
+        frame = to_events(rows, project, source, besides=besides)
         try:
             prepared = _prepared(_source_texts(source, rows), types_of(project, source.table), rows)
         except NeedsSpark as reason:

@@ -61,9 +61,7 @@ def update_tiles(context: Context, run: Run, pinned: Pinned) -> None:
         run.replace_rows(list(now.values()), _record_table(context))
 
 
-def with_tiles(
-    context: Context, run: Run, sources: Mapping[str, SnapshotScan]
-) -> dict[str, SnapshotScan]:
+def with_tiles(context: Context, run: Run, sources: Mapping[str, SnapshotScan]) -> dict[str, SnapshotScan]:
     """Return the sources with their tiles, as :func:`update_tiles` has left them in this run."""
     tiled = dict(sources)
     for name, source in sources.items():
