@@ -94,7 +94,7 @@ def _wanted(project: Project, features: str, name: str, source: SnapshotScan) ->
 
 def _is_large(source: SnapshotScan) -> bool:
     rows = source.num_records or 0
-    return rows * row_bytes(to_arrow_schema(source.frame.schema)) > Limits().broadcast_bytes
+    return rows * row_bytes(to_arrow_schema(source.frame.schema, timezone="UTC")) > Limits().broadcast_bytes
 
 
 def _make(
