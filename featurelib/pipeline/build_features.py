@@ -14,7 +14,7 @@ from featurelib.pipeline.context import Context, StepResult
 from featurelib.pipeline.days import DayRange
 from featurelib.pipeline.definitions import SPINE, changed_views, definitions, features_hash
 from featurelib.pipeline.ledger import loaded_days
-from featurelib.pipeline.rebuilds import Part, build_columns, build_days, build_touched
+from featurelib.pipeline.rebuilds import Part, build_columns, build_days, build_touched, counted
 from featurelib.pipeline.touched import Touched, touched_rows
 from featurelib.tables import Run, begin_run, published
 
@@ -149,11 +149,12 @@ def _result(context: Context, run: Run, work: Work) -> StepResult:
     shuffles = sum(plan.shuffles for plan in plans)
     said = [
         "; ".join(map(str, work.parts)),
-        f"{shuffles or 'no'} shuffle{'s' * (shuffles > 1)}",
+        "no shuffle" if not shuffles else counted(shuffles, "shuffle"),
     ]
     touched = work.touched
     if touched is not None:
-        said.append(f"{touched.training:,} training rows and {touched.predictions:,} predictions affected")
+        training = counted(touched.training, "training row")
+        said.append(f"{training} and {counted(touched.predictions, 'prediction')} affected")
     return StepResult(
         "features",
         ", ".join(said),

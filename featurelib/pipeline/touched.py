@@ -18,14 +18,14 @@ from pyspark.sql import types as T
 from featurelib.pipeline.builds import Stale
 from featurelib.pipeline.changes import CHANGE, changed_events, changed_spine
 from featurelib.pipeline.context import Context
-from featurelib.pipeline.days import on_days
+from featurelib.pipeline.days import in_partitions
 from featurelib.pipeline.scans import snapshot_file
 from featurelib.point_in_time import features_as_of
 from featurelib.point_in_time.buckets import AS_OF, EVENT_TS
 from featurelib.point_in_time.reach import longest_of
 from featurelib.specs import Aggregation, FeatureView, Project
 from featurelib.tables import Run, published, snapshot
-from featurelib.timeline import LIFETIME, from_micros
+from featurelib.timeline import LIFETIME
 
 KEY = "_key"
 """The key columns of a spine row as one JSON text."""
@@ -159,7 +159,7 @@ def _seeing(
         return None
     views = [view for name in events for view in _flags(project, name)]
     keys = [key for view in views for key in view.entity_key]
-    rows = run.read(context.names.features).where(on_days(days)).where(_within(lowest, highest))
+    rows = run.read(context.names.features).where(in_partitions(days)).where(_within(lowest, highest))
     asked = with_key(rows, project).select(*dict.fromkeys([*keys, *IDENTITY]))
     reasons = F.array_compact(F.array(*(_reason(views, name) for name in events)))
     said = features_as_of(asked, views, events).withColumn(_REASONS, reasons)
@@ -168,9 +168,11 @@ def _seeing(
 
 def _within(lowest: Sequence[int], highest: Sequence[int | None]) -> Column:
     """Return whether a row's moment lies where some changed event can be seen, so that files are left out."""
-    since = F.col(AS_OF) >= F.lit(from_micros(min(lowest)))
+    since = F.col(AS_OF) >= F.timestamp_micros(F.lit(min(lowest)))
     ends = [end for end in highest if end is not None]
-    return since if len(ends) < len(highest) else since & (F.col(AS_OF) <= F.lit(from_micros(max(ends))))
+    if len(ends) < len(highest):
+        return since
+    return since & (F.col(AS_OF) <= F.timestamp_micros(F.lit(max(ends))))
 
 
 def _flags(project: Project, name: str) -> list[FeatureView]:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
 
 from featurelib.config import load_project
 from featurelib.pipeline.build_features import build_features
@@ -44,9 +46,8 @@ def from_scratch(context: Context) -> tuple[int, str]:
     return content_hash(features(again))
 
 
-def files_of(context: Context) -> set[str]:
-    """The files of the published feature table."""
-    table = context.names.features
+def files_of(context: Context, table: str) -> set[str]:
+    """The files of a published table."""
     return {file.path for file in snapshot(context.store, table, published(context.store)[table]).files}
 
 
@@ -65,8 +66,6 @@ def edit(context: Context, table: str, change: Callable[[DataFrame], DataFrame])
         run.publish()
 
 
-def values(context: Context, visit: str) -> dict[str, Any]:
-    """The feature row of a visit."""
-    row = features(context).where(f"visit_id = '{visit}'").first()
-    assert row is not None
-    return row.asDict()
+def changed(column: str, value: str, where: str) -> Callable[[DataFrame], DataFrame]:
+    """Return an edit that gives a column another value in some rows."""
+    return lambda rows: rows.withColumn(column, F.expr(f"CASE WHEN {where} THEN {value} ELSE {column} END"))

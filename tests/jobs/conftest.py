@@ -1,7 +1,8 @@
-"""One small pipeline that has really run: nine days of real flights, a small model, predictions."""
+"""Small pipelines that have really run: nine days of real flights with a model; five days of a cafe."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,3 +69,30 @@ def ran(contexts: Callable[[Path, str], Context], tmp_path_factory: pytest.TempP
     context = contexts(tmp_path_factory.mktemp("flights"), "2013-01-09")
     run_pipeline(context)
     return context
+
+
+@pytest.fixture(scope="session")
+def cafe_root(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cafe whose features were built of days 1 to 4, and then of day 5, with a training set."""
+    from featurelib.pipeline.steps import run_step
+    from tests.jobs.cafe import cafe_context
+    from tests.jobs.cafe_project import DAYS, land_day
+
+    root = tmp_path_factory.mktemp("cafe") / "root"
+    for days in (DAYS[:4], DAYS[4:]):
+        for day in days:
+            land_day(root, day)
+        context = cafe_context(spark, root)
+        run_step(context, "ingest")
+        run_step(context, "build_features")
+    run_step(context, "build_training_set")
+    return root
+
+
+@pytest.fixture
+def cafe(spark: SparkSession, cafe_root: Path, tmp_path: Path) -> Context:
+    """A copy of that cafe, to be changed."""
+    from tests.jobs.cafe import cafe_context
+
+    shutil.copytree(cafe_root, tmp_path / "root")
+    return cafe_context(spark, tmp_path / "root")
