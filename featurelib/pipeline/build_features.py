@@ -76,6 +76,7 @@ def build_features(context: Context, *, days: DayRange = ALL_DAYS, rebuild: bool
             work.parts.append(build_days(context, run, wanted, why="new", how="rewrite"))
         elif before.definitions.get(SPINE) != now[SPINE] or (rebuild and days.is_all):
             why = "asked for" if before.definitions == now else "definition changed"
+            why = why if before.definitions else "nothing says what it was built from"
             work.parts.append(build_days(context, run, wanted, why=why, how="rewrite"))
         else:
             _build_what_changed(context, run, before, wanted, work, rebuild=rebuild)

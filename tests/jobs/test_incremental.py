@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,19 @@ import pytest
 from pyspark.sql import functions as F
 
 from featurelib.pipeline.steps import run_step
-from featurelib.tables import InjectedFault, begin_run, compact, content_hash, published, rows_of
-from tests.jobs.cafe import changed, edit, features, files_of, from_scratch, touched
-from tests.jobs.cafe_project import land, land_day
+from featurelib.tables import (
+    InjectedFault,
+    Stamp,
+    begin_run,
+    compact,
+    content_hash,
+    published,
+    rows_of,
+    snapshot,
+)
+from featurelib.tables.commits import stamped_session
+from tests.jobs.cafe import cafe_context, changed, edit, features, files_of, from_scratch, touched
+from tests.jobs.cafe_project import SOURCES, land, land_day
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -247,6 +258,67 @@ def test_what_changed_can_no_longer_be_said(cafe: Context) -> None:
         in result.summary
     )
     assert content_hash(features(cafe)) == from_scratch(cafe)
+
+
+def test_rows_deleted_inside_a_file_that_stays(cafe: Context) -> None:
+    """A deletion vector takes an event out of a file without a new file: it has gone all the same."""
+    path = cafe.store.path("silver.sales")
+    with begin_run(cafe.spark, cafe.store, pipeline="cafe", run_id="delete") as run:
+        for statement in (
+            f"ALTER TABLE delta.`{path}` SET TBLPROPERTIES ('delta.enableDeletionVectors' = 'true')",
+            f"DELETE FROM delta.`{path}` WHERE sale_id = 's1A'",
+        ):
+
+            def commit(stamp: Stamp, statement: str = statement) -> None:
+                with stamped_session(cafe.spark, stamp) as session:
+                    session.sql(statement)
+
+            run._commits.commit("silver.sales", "delete", commit)
+        run.publish()
+    assert not snapshot(cafe.store, "silver.sales", published(cafe.store)["silver.sales"]).is_plain
+
+    run_step(cafe, "build_features")
+
+    assert touched(cafe).keys() == ANN_FROM_DAY_2 | {"A1m", "A1e", "A2e"}
+    assert content_hash(features(cafe)) == from_scratch(cafe)
+
+
+def test_a_transform_that_looks_at_other_rows(cafe: Context) -> None:
+    """A greater sale of the day hides another: both are changes, though one row came alone."""
+    greatest = (
+        "from pyspark.sql import Window, functions as F\n"
+        "def greatest(sales):\n"
+        "    day = Window.partitionBy('shop', F.to_date('sold_ts'))\n"
+        "    most = sales.withColumn('most', F.max('amount').over(day))\n"
+        "    return most.where('amount = most').drop('most')\n"
+    )
+    sources = SOURCES.replace(
+        "    known_ts: booked_ts\n", "    known_ts: booked_ts\n    transform: prepare:greatest\n"
+    )
+    root = Path(cafe.project.settings.root)
+    files = {"cafe/sources.yaml": sources, "cafe/prepare.py": greatest}
+    cafe = cafe_context(cafe.spark, root, changed=files)
+    run_step(cafe, "build_features")
+    edit(cafe, "sales", sale("x, B, cat, 50.0, 2024-01-04 19:00:00, 2024-01-04 19:30:00"))
+
+    run_step(cafe, "build_features")
+
+    bob_and_b = {"A4e", "A5e", "B4e", "B5m", "B5e"}
+    assert touched(cafe) == {key: ["sales: corrected"] for key in bob_and_b}
+    assert content_hash(features(cafe)) == from_scratch(cafe)
+
+
+def test_a_table_of_which_nothing_is_recorded_is_built_whole(cafe: Context) -> None:
+    """A feature table that came from elsewhere, or was made by an older release, gives way."""
+    old = replace(cafe, project=cafe.project.model_copy(update={"name": "old"}))
+    with begin_run(cafe.spark, cafe.store, pipeline="old", run_id="old") as run:
+        run.rewrite(features(cafe).select("visit_id", "_month"), old.names.features)
+        run.publish()
+
+    result = run_step(old, "build_features")
+
+    assert "20 rows of 5 days (nothing says what it was built from)" in result.summary
+    assert content_hash(features(old)) == content_hash(features(cafe))
 
 
 @pytest.mark.parametrize("point", ["write.features.cafe.after", "publish.before"])
