@@ -24,7 +24,7 @@ from featurelib.point_in_time import features_as_of
 from featurelib.point_in_time.buckets import AS_OF, EVENT_TS
 from featurelib.point_in_time.reach import longest_of
 from featurelib.specs import Aggregation, FeatureView, Project
-from featurelib.tables import Run, published, snapshot
+from featurelib.tables import Run, snapshot
 from featurelib.timeline import LIFETIME
 
 KEY = "_key"
@@ -219,14 +219,14 @@ def _of_spine(project: Project, changed: DataFrame) -> DataFrame:
 
 def _with_uses(context: Context, run: Run, rows: DataFrame) -> DataFrame:
     """Add the run, whether a row stands in the training set, and the runs that predicted it."""
-    project, known = context.project, published(context.store)
     row = (KEY, AS_OF)
     used = rows.withColumn("_run_id", F.lit(run.run_id))
-    if context.names.training in known:
-        held = _hits(run.read(context.names.training), rows, project).select(*row).distinct()
-        used = _joined(used, held.withColumn("_held", F.col(KEY)), row, how="left")
-    if context.names.predictions in known:
-        hits = _hits(run.read(context.names.predictions), rows, project)
+    training = _hits(context, run, context.names.training, rows)
+    if training is not None:
+        held = training.select(*row).distinct().withColumn("_held", F.col(KEY))
+        used = _joined(used, held, row, how="left")
+    hits = _hits(context, run, context.names.predictions, rows)
+    if hits is not None:
         runs = hits.groupBy(*row).agg(F.array_sort(F.collect_set("_run_id")).alias("_prediction_runs"))
         used = _joined(used, runs, row, how="left")
     none = {"_held": F.lit(None), "_prediction_runs": F.array().cast("array<string>")}
@@ -238,9 +238,17 @@ def _with_uses(context: Context, run: Run, rows: DataFrame) -> DataFrame:
     )
 
 
-def _hits(table: DataFrame, rows: DataFrame, project: Project) -> DataFrame:
-    """Return the rows of a table that stand for touched ones; predictions and training rows have no day."""
-    return _joined(with_key(table, project), rows.select(KEY, AS_OF), (KEY, AS_OF), how="left_semi")
+def _hits(context: Context, run: Run, table: str, rows: DataFrame) -> DataFrame | None:
+    """Return the rows of a table that stand for touched ones by key and moment.
+
+    None where the table was never published, or has rows of another key: the spine meant something else then.
+    """
+    if table not in run.base:
+        return None
+    held = run.read(table)
+    if not {*context.project.spine.key, AS_OF} <= set(held.columns):
+        return None
+    return _joined(with_key(held, context.project), rows.select(KEY, AS_OF), (KEY, AS_OF), how="left_semi")
 
 
 def _joined(left: DataFrame, right: DataFrame, on: Sequence[str], *, how: str) -> DataFrame:
