@@ -3,8 +3,8 @@
     python -m benchmarks.incremental --events 50000 --asked 50000 --keys 1000
 
 Silver tables of a year are made, a file a day; the feature step builds 365 days; then five days come one at a
-time (events and questions), each built by the step. At the end the table is compared, to the bit, with one that
-is built in one go. ``--tiles false`` shows the same without tiles.
+time (events and questions), each built by the step. At the end the table is compared, to the bit, with one
+that is built in one go. ``--tiles false`` shows the same without tiles.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from featurelib.pipeline.context import Context, StepResult
 from featurelib.pipeline.days import DayRange
 from featurelib.pipeline.definitions import SPINE, changed_views, definitions, features_hash
 from featurelib.pipeline.ledger import loaded_days
-from featurelib.pipeline.rebuilds import Part, build_columns, build_days, build_touched, pinned
+from featurelib.pipeline.rebuilds import Part, build_columns, build_days, build_touched, counted, pinned
 from featurelib.pipeline.tiles import update_tiles
 from featurelib.pipeline.touched import Touched, touched_rows
 from featurelib.tables import Run, begin_run, published
@@ -78,6 +78,7 @@ def build_features(context: Context, *, days: DayRange = ALL_DAYS, rebuild: bool
             work.parts.append(build_days(context, run, wanted, why="new", how="rewrite"))
         elif before.definitions.get(SPINE) != now[SPINE] or (rebuild and days.is_all):
             why = "asked for" if before.definitions == now else "definition changed"
+            why = why if before.definitions else "nothing says what it was built from"
             work.parts.append(build_days(context, run, wanted, why=why, how="rewrite"))
         else:
             _build_what_changed(context, run, before, wanted, work, rebuild=rebuild)
@@ -151,11 +152,12 @@ def _result(context: Context, run: Run, work: Work) -> StepResult:
     shuffles = sum(plan.shuffles for plan in plans)
     said = [
         "; ".join(map(str, work.parts)),
-        f"{shuffles or 'no'} shuffle{'s' * (shuffles > 1)}",
+        "no shuffle" if not shuffles else counted(shuffles, "shuffle"),
     ]
     touched = work.touched
     if touched is not None:
-        said.append(f"{touched.training:,} training rows and {touched.predictions:,} predictions affected")
+        training = counted(touched.training, "training row")
+        said.append(f"{training} and {counted(touched.predictions, 'prediction')} affected")
     return StepResult(
         "features",
         ", ".join(said),

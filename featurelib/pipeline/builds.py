@@ -11,7 +11,7 @@ from featurelib.pipeline.schemas import struct
 from featurelib.specs import Project
 from featurelib.tables import Run, published, rows_of
 
-_INPUTS = struct(_day="date", table="string", _version="long")
+_VERSIONS = struct(_day="date", table="string", _version="long")
 _DEFINITIONS = struct(part="string", hash="string")
 
 
@@ -53,13 +53,13 @@ def input_tables(context: Context) -> list[str]:
 
 
 def built(context: Context) -> Built:
-    """Return what the published feature table was built from; empty when there is none."""
+    """Return what the published feature table was built from; empty where nothing says it."""
     known = published(context.store)
     names = context.names
-    if not {names.features, names.feature_inputs, names.feature_definitions} <= known.keys():
+    if not {names.features, names.feature_versions, names.feature_definitions} <= known.keys():
         return Built()
     days: dict[date, dict[str, int]] = {}
-    for row in rows_of(context.store, names.feature_inputs):
+    for row in rows_of(context.store, names.feature_versions):
         days.setdefault(row["_day"], {})[row["table"]] = row["_version"]
     parts = {row["part"]: row["hash"] for row in rows_of(context.store, names.feature_definitions)}
     return Built(days, parts)
@@ -77,8 +77,10 @@ def write_built(
         for name, version in sorted(tables.items())
     ]
     names = context.names
-    run.create(names.feature_inputs, _INPUTS, description="The version of every input that a day has seen.")
-    run.replace_rows(rows, names.feature_inputs)
+    run.create(
+        names.feature_versions, _VERSIONS, description="The version of every input that a day has seen."
+    )
+    run.replace_rows(rows, names.feature_versions)
     if definitions != before.definitions:
         run.create(names.feature_definitions, _DEFINITIONS, description="What the features mean, by hash.")
         parts = [{"part": part, "hash": found} for part, found in definitions.items()]

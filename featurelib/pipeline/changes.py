@@ -59,9 +59,9 @@ def changed_events(
     views = [view for view in project.views if view.source == name]
     table = context.names.silver(source.table)
     changes = _changes(context, run, table, since)
-    if newest is not None and source.transform is None:
+    if newest is not None and changes.is_plain and source.transform is None:
         changes = _without_later(changes, project, source, views, newest)
-    if not (changes.added or changes.removed):
+    if changes.is_plain and not (changes.added or changes.removed):
         return None
     # A transform may look at more than one row, so all rows of both versions are compared.
     old, new = _both(context, run, table, changes, since=since, whole=source.transform is not None)
@@ -78,7 +78,7 @@ def changed_spine(context: Context, run: Run, days: Sequence[date], *, since: in
     """
     table = context.names.silver(context.project.spine.table)
     changes, runs = _changes(context, run, table, since), runs_of(days)
-    if not any(may_hold(file, runs) for file in (*changes.added, *changes.removed)):
+    if changes.is_plain and not any(may_hold(file, runs) for file in (*changes.added, *changes.removed)):
         return None
     old, new = _both(context, run, table, changes, since=since, whole=False)
     wanted = on_days(days)

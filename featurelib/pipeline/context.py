@@ -79,9 +79,9 @@ class TableNames:
         return f"features.{self.pipeline}"
 
     @property
-    def feature_inputs(self) -> str:
+    def feature_versions(self) -> str:
         """The version of every input that a day of the features has seen."""
-        return f"features.{self.pipeline}_inputs"
+        return f"features.{self.pipeline}_versions"
 
     @property
     def feature_definitions(self) -> str:

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from featurelib.derived import feature_names
 from featurelib.pipeline.context import Context
-from featurelib.pipeline.days import in_partitions, on_days
+from featurelib.pipeline.days import in_partitions
 from featurelib.pipeline.definitions import features_hash
 from featurelib.pipeline.frames import spine_frame, tie_breakers, with_derived
 from featurelib.pipeline.scans import Pinned, snapshot_scan, source_inputs, spine_input
@@ -51,10 +51,17 @@ class Part:
     of: int | None = None
 
     def __str__(self) -> str:
-        days = f"{self.days} day{'s' * (self.days != 1)}"
-        rows = f"{self.rows:,}" if self.of is None else f"{self.rows:,} of {self.of:,}"
-        views = f"{len(self.views)} view{'s' * (len(self.views) != 1)}"
-        return f"{self.features} features of {views} for {rows} rows of {days} ({self.why})"
+        rows = "" if self.of is None else f"{self.rows:,} of "
+        return (
+            f"{counted(self.features, 'feature')} of {counted(len(self.views), 'view')} "
+            f"for {rows}{counted(self.rows if self.of is None else self.of, 'row')} "
+            f"of {counted(self.days, 'day')} ({self.why})"
+        )
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 row``, ``2,000 rows``."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def build_days(
@@ -83,7 +90,7 @@ def build_days(
 def build_touched(context: Context, run: Run, touched: Touched) -> Part:
     """Compute the touched rows and copy the others of their days; plainly all, where most are touched."""
     project, table = context.project, context.names.features
-    wanted = on_days(touched.days)
+    wanted = in_partitions(touched.days)
     present = run.read(table).where(wanted)
     of, why = present.count(), ", ".join(touched.reasons)
     if touched.number * 2 > of:
@@ -93,7 +100,7 @@ def build_touched(context: Context, run: Run, touched: Touched) -> Part:
     spine = join_identity(spine_frame(project, rows), touched.rows, project, how="left_semi")
     size, between = _extent(spine)
     features, plan = _features(context, run, spine, project.views, between=between)
-    run.write(kept.unionByName(features), table, replace=in_partitions(touched.days))
+    run.write(kept.unionByName(features), table, replace=wanted)
     names = tuple(view.name for view in project.views)
     return Part(len(feature_names(project)), names, size, len(touched.days), why, plan, of=of)
 

@@ -18,14 +18,14 @@ from pyspark.sql import types as T
 from featurelib.pipeline.builds import Stale
 from featurelib.pipeline.changes import CHANGE, changed_events, changed_spine
 from featurelib.pipeline.context import Context
-from featurelib.pipeline.days import on_days
+from featurelib.pipeline.days import in_partitions
 from featurelib.pipeline.scans import snapshot_file
 from featurelib.point_in_time import features_as_of
 from featurelib.point_in_time.features import AS_OF, EVENT_TS
 from featurelib.point_in_time.reach import longest_of_views
 from featurelib.specs import Aggregation, FeatureView, Project
-from featurelib.tables import Run, published, snapshot
-from featurelib.timeline import LIFETIME, from_micros
+from featurelib.tables import Run, snapshot
+from featurelib.timeline import LIFETIME
 
 KEY = "_key"
 """The key columns of a spine row as one JSON text."""
@@ -159,7 +159,7 @@ def _seeing(
         return None
     views = [view for name in events for view in _flags(project, name)]
     keys = [key for view in views for key in view.entity_key]
-    rows = run.read(context.names.features).where(on_days(days)).where(_within(lowest, highest))
+    rows = run.read(context.names.features).where(in_partitions(days)).where(_within(lowest, highest))
     asked = with_key(rows, project).select(*dict.fromkeys([*keys, *IDENTITY]))
     reasons = F.array_compact(F.array(*(_reason(views, name) for name in events)))
     said = features_as_of(asked, views, events).withColumn(_REASONS, reasons)
@@ -168,9 +168,11 @@ def _seeing(
 
 def _within(lowest: Sequence[int], highest: Sequence[int | None]) -> Column:
     """Return whether a row's moment lies where some changed event can be seen, so that files are left out."""
-    since = F.col(AS_OF) >= F.lit(from_micros(min(lowest)))
+    since = F.col(AS_OF) >= F.timestamp_micros(F.lit(min(lowest)))
     ends = [end for end in highest if end is not None]
-    return since if len(ends) < len(highest) else since & (F.col(AS_OF) <= F.lit(from_micros(max(ends))))
+    if len(ends) < len(highest):
+        return since
+    return since & (F.col(AS_OF) <= F.timestamp_micros(F.lit(max(ends))))
 
 
 def _flags(project: Project, name: str) -> list[FeatureView]:
@@ -217,14 +219,14 @@ def _of_spine(project: Project, changed: DataFrame) -> DataFrame:
 
 def _with_uses(context: Context, run: Run, rows: DataFrame) -> DataFrame:
     """Add the run, whether a row stands in the training set, and the runs that predicted it."""
-    project, known = context.project, published(context.store)
     row = (KEY, AS_OF)
     used = rows.withColumn("_run_id", F.lit(run.run_id))
-    if context.names.training in known:
-        held = _hits(run.read(context.names.training), rows, project).select(*row).distinct()
-        used = _joined(used, held.withColumn("_held", F.col(KEY)), row, how="left")
-    if context.names.predictions in known:
-        hits = _hits(run.read(context.names.predictions), rows, project)
+    training = _hits(context, run, context.names.training, rows)
+    if training is not None:
+        held = training.select(*row).distinct().withColumn("_held", F.col(KEY))
+        used = _joined(used, held, row, how="left")
+    hits = _hits(context, run, context.names.predictions, rows)
+    if hits is not None:
         runs = hits.groupBy(*row).agg(F.array_sort(F.collect_set("_run_id")).alias("_prediction_runs"))
         used = _joined(used, runs, row, how="left")
     none = {"_held": F.lit(None), "_prediction_runs": F.array().cast("array<string>")}
@@ -236,9 +238,17 @@ def _with_uses(context: Context, run: Run, rows: DataFrame) -> DataFrame:
     )
 
 
-def _hits(table: DataFrame, rows: DataFrame, project: Project) -> DataFrame:
-    """Return the rows of a table that stand for touched ones; predictions and training rows have no day."""
-    return _joined(with_key(table, project), rows.select(KEY, AS_OF), (KEY, AS_OF), how="left_semi")
+def _hits(context: Context, run: Run, table: str, rows: DataFrame) -> DataFrame | None:
+    """Return the rows of a table that stand for touched ones by key and moment.
+
+    None where the table was never published, or has rows of another key: the spine meant something else then.
+    """
+    if table not in run.base:
+        return None
+    held = run.read(table)
+    if not {*context.project.spine.key, AS_OF} <= set(held.columns):
+        return None
+    return _joined(with_key(held, context.project), rows.select(KEY, AS_OF), (KEY, AS_OF), how="left_semi")
 
 
 def _joined(left: DataFrame, right: DataFrame, on: Sequence[str], *, how: str) -> DataFrame:

@@ -23,7 +23,8 @@ class FileChanges:
     Most rows of a rewritten file stand in both. Files that were only merged (OPTIMIZE) are in neither.
 
     Attributes:
-        is_plain: whether the files alone say it; not where rows are deleted by deletion vectors.
+        is_plain: whether the files alone say it. They do not where deletion vectors take rows out of files
+            that stay: then compare the versions whole.
     """
 
     added: tuple[DataFile, ...]
