@@ -330,6 +330,10 @@ def _check_keys(draft: Draft, name: str, view: FeatureView, offered: Types | Non
         if kinds[0] is not None and kinds[0] != kinds[1]:
             given = f"key {key!r} is a {kinds[0]} in source {view.source} and a {kinds[1]} in the spine"
             draft.refuse(path, given, "one type")
+        elif kinds[1] == "double":
+            draft.refuse(
+                path, f"key {key!r} is a double", "values that are equal or not: a text, a whole number"
+            )
 
 
 def _check_feature_names(

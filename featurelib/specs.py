@@ -384,13 +384,22 @@ class ModelSpec(Spec):
 
 
 class SparkSettings(Spec):
-    """How the session is built; ``conf`` takes any further Spark setting."""
+    """How the session is built; ``conf`` takes any further Spark setting, but sessions are in UTC."""
 
     master: str | None = None
     app_name: str = "featurelib"
     driver_memory: str = "4g"
     shuffle_partitions: Annotated[int, Field(ge=1)] = 8
     conf: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _in_utc(self) -> Self:
+        zone = self.conf.get("spark.sql.session.timeZone", "UTC")
+        if zone != "UTC":
+            raise ValueError(
+                f"spark.sql.session.timeZone is {zone!r}: expressions read clock times in UTC everywhere"
+            )
+        return self
 
 
 class TrackingSettings(Spec):

@@ -51,6 +51,10 @@ CASES = [
     pytest.param(SOURCES, "    unique: [order_id]", "    unike: [order_id]", "tables.orders.unike", ["unknown key 'unike'", "'unique'"], id="table-key"),
     pytest.param(FEATURES, "ops: [count]", "ops: [counts]", "views.spending.aggregations.2.ops.0", ['"counts"', "'count'"], id="op-unknown"),
     pytest.param(FEATURES, "windows: [7d]", "windows: [7 days]", "views.spending.aggregations.2.windows.0", ["'7 days'"], id="window"),
+    pytest.param(FEATURES, "windows: [7d]", "windows: [500ns]", "views.spending.aggregations.2.windows.0", ["'500ns'", "us, ms, s"], id="window-below-a-microsecond"),
+    pytest.param(FEATURES, "windows: [7d]", "windows: [-7d]", "views.spending.aggregations.2.windows.0", ["'-7d'", "whole positive number"], id="window-negative"),
+    pytest.param(FEATURES, "windows: [7d]", "windows: [0d]", "views.spending.aggregations.2.windows.0", ["'0d'", "whole positive number"], id="window-zero"),
+    pytest.param(FEATURES, "windows: [7d]", "windows: [9999999d]", "views.spending.aggregations.2.windows.0", ["'9999999d'", "ten thousand years"], id="window-too-long"),
     pytest.param(FEATURES, "windows: [7d]", "windows: []", "views.spending.aggregations.2.windows", ["a list without items", "at least 1"], id="no-window"),
     pytest.param(FEATURES, "windows: [7d]", "windows: [7d, 7d]", "views.spending.aggregations.2", ["window given twice: 7d"], id="window-twice"),
     pytest.param(FEATURES, "windows: [7d]", "window: [7d]", "views.spending.aggregations.2.window", ["unknown key 'window'", "'windows'"], id="aggregation-key"),
@@ -86,6 +90,7 @@ CASES = [
     pytest.param(QUALITY, "on_fail: warn", "on_fail: ignore", "rules.orders.1.on_fail", ['"ignore"', "'quarantine'"], id="on-fail"),
     pytest.param(BASE, "shuffle_partitions: 8", "shuffle_partitions: eight", "spark.shuffle_partitions", ['"eight"', "a whole number"], id="settings-type"),
     pytest.param(BASE, "  conf: {}", "  conf: {spark.speculation: true}", "spark.conf.spark.speculation", ["true", "expected: text", 'in quotes: "true"'], id="spark-conf-boolean"),
+    pytest.param(BASE, "  conf: {}", "  conf: {spark.sql.session.timeZone: Europe/Berlin}", "spark.conf.spark.sql.session.timeZone", ["'Europe/Berlin'", "in UTC everywhere"], id="session-not-utc"),
     pytest.param(LOCAL, "  master: local[*]", "  mastr: local[*]", "spark.mastr", ["unknown key 'mastr'", "'master'"], id="env-key"),
     # unknown names across files
     pytest.param(PIPELINE, "  table: orders", "  table: order", "spine.table", ["unknown table 'order'", "'orders'"], id="spine-table"),
@@ -139,6 +144,7 @@ CASES = [
     pytest.param(FEATURES, "inputs: [joined_year]", "inputs: [joined]", "views.facts.latest.inputs.0", ["no column 'joined'", "'joined_year'"], id="latest-unknown"),
     pytest.param(SOURCES, "{keys: [customer]}", "{keys: [customer, shop]}", "views.spending.entity", ["no column 'shop'"], id="key-not-in-source"),
     pytest.param(PIPELINE, "customer: string, weekday", "customer: long, weekday", "views.spending.entity", ["'customer' is a string in source orders and a long in the spine"], id="key-types"),
+    pytest.param(SOURCES, "{keys: [customer]}", "{keys: [amount]}", "views.spending.entity", ["no column 'amount'"], id="key-not-in-spine"),
     pytest.param(PIPELINE, "  name: returned", "  name: facts__joined_year_latest", "views.facts", ["'facts__joined_year_latest' is also a column of the label"], id="feature-is-label"),
     # models
     pytest.param(MODELS, '"facts__*"]', '"fact__*"]', "models.returns.features.3", ["'fact__*' matches no", "Did you mean 'facts__*'?"], id="pattern"),
