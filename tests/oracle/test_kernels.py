@@ -21,6 +21,7 @@ from featurelib.timeline import Window
 
 sys.path.insert(0, str(Path(__file__).parent))
 import plain
+from alike import ROUNDED, same
 
 INSTANT = pa.timestamp("us", tz="UTC")
 WHOLE, DOUBLE, TEXT = pa.int64(), pa.float64(), pa.string()
@@ -38,17 +39,6 @@ ORDER = ("x", "n", "s")
 WINDOWS: tuple[Window, ...] = (Window(1), Window(3), Window(10), Window(), Window(rows=1), Window(rows=3))
 NUMBERS = ("sum", "mean", "min", "max", "variance", "stddev")
 LISTS = ("first_k", "last_k", "top_k", "bottom_k")
-ROUNDED = (
-    "variance",
-    "stddev",
-    "skewness",
-    "kurtosis",
-    "trend",
-    "entropy",
-    "time_since_first",
-    "time_since_last",
-)
-
 near = st.integers(-6, 14)
 instants = st.one_of(near, near, near, st.sampled_from([-(2**62), 2**62, -62_135_596_800_000_000]))
 sevenths = st.integers(-400, 400).map(lambda n: n / 7)
@@ -179,21 +169,6 @@ def _ask(feature: Feature) -> dict[str, Any]:
         "inclusive": feature.is_inclusive,
         "ratio_to": {"window": others[0].micros, "rows": others[0].rows} if others else None,
     }
-
-
-def same(got: Any, wanted: Any, *, rounded: bool) -> bool:
-    """Equal to the bit for what is exact; else to 1e-12, relative or of the largest value there can be."""
-    if isinstance(got, list) and isinstance(wanted, list):
-        return len(got) == len(wanted) and all(
-            same(a, b, rounded=rounded) for a, b in zip(got, wanted, strict=True)
-        )
-    if isinstance(got, tuple):
-        return bool(got[0] == wanted[0]) and same(got[1], wanted[1], rounded=rounded)
-    if isinstance(wanted, float) and math.isnan(wanted):
-        return isinstance(got, float) and math.isnan(got)
-    if got is None or wanted is None or not rounded:
-        return bool(got is wanted or got == wanted)
-    return math.isclose(got, wanted, rel_tol=1e-12, abs_tol=1e-12)
 
 
 # Without shrinking: a hundred features an example make it take minutes; the example found is small enough.
