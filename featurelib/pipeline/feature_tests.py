@@ -6,7 +6,8 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -122,15 +123,28 @@ def _given_rows(project: Project, test: FeatureTest) -> SilverRows:
 
 
 def _same(expected: object, got: object) -> bool:
+    """Whether YAML says the value: instants and dates are texts there, maps are mappings."""
+    if isinstance(expected, dict) and isinstance(got, list):
+        pairs = {pair["key"]: pair["value"] for pair in got}
+        return expected.keys() == pairs.keys() and all(_same(expected[key], pairs[key]) for key in pairs)
     if isinstance(expected, list) and isinstance(got, list):
         return len(expected) == len(got) and all(map(_same, expected, got))
-    numbers = isinstance(expected, int | float) and isinstance(got, int | float)
+    if isinstance(expected, str) and isinstance(got, date):
+        return _moment(expected) == (got if isinstance(got, datetime) else _moment(got.isoformat()))
+    numbers = isinstance(expected, int | float) and isinstance(got, int | float | Decimal)
     if not numbers or isinstance(expected, bool):
         return expected == got
     wanted, found = float(expected), float(got)  # type: ignore[arg-type] # numbers, as just seen
     if math.isnan(wanted):
         return math.isnan(found)
     return math.isclose(wanted, found, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return parse_instant(text)
+    except ConfigError:
+        return None
 
 
 # --- reading --------------------------------------------------------------------------------------------
@@ -247,9 +261,11 @@ def _typed(node: Node, kind: str, problems: list[Problem]) -> Any:  # noqa: ANN4
     return value
 
 
-def _plain(node: Node) -> Any:  # noqa: ANN401 - a feature's value, lists included
+def _plain(node: Node) -> Any:  # noqa: ANN401 - a feature's value, lists and maps included
     if isinstance(node.value, list):
         return [_plain(item) for item in node.value]
+    if isinstance(node.value, dict):
+        return {name: _plain(item) for name, item in node.value.items()}
     return math.nan if node.value == "NaN" else node.value
 
 

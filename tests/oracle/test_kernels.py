@@ -253,6 +253,16 @@ def test_modifiers_equal_the_oracle(rows: list[dict[str, Any]], asked: list[Any]
     features += [a_feature(op, c, w, by="g") for op in NUMBERS for c in ("n", "d") for w in WINDOWS]
     features += [a_feature("count", None, w, by="g", where="w", delay=1) for w in WINDOWS]
     features += [
+        a_feature(op, c, w, by="g", parameter=(2,) if op in LISTS else (), delay=delay)
+        for op in ("first", "last", "count_distinct", "mode", "entropy", *LISTS)
+        for c in ("n", "s")
+        for w in WINDOWS
+        for delay in (0, 2)
+    ]
+    features += [a_feature("quantile", "n", w, by="g", parameter=(0.3,)) for w in WINDOWS]
+    features += [a_feature("histogram", "n", w, by="g", parameter=(-1.0, 2.0)) for w in WINDOWS]
+    features += [a_feature("time_since_first", None, w, by="g", is_inclusive=True) for w in WINDOWS]
+    features += [
         a_feature(op, "n", w, by="g", by_value=v)
         for op in ("count", "sum", "last")
         for v in ("u", "V", "z")

@@ -81,6 +81,9 @@ MODIFIED = (
     *over("n", "sum last", "2h", by="day", values=("2013-03-10",)),
     *over("n", "count sum mean min max variance stddev", "2h,last 3", by="s"),
     *over("d", "sum", "lifetime", by="i"),
+    *over("x", "first last count_distinct mode entropy median time_since_last", "30m,last 3", by="s"),
+    *over("x", "last_k top_k histogram", "lifetime", by="i", k=2, edges=(0.0,)),
+    *over("y", "skewness kurtosis trend", "lifetime", by="i"),
 )
 ROWS = Aggregation(ops=("count", "time_since_first", "time_since_last"), windows=("2h", "last 3"))
 
