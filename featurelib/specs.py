@@ -18,12 +18,10 @@ from featurelib.derived_specs import Derived
 from featurelib.errors import nearest
 from featurelib.feature_specs import Aggregation, FeatureDefinition, FeatureView, Latest, feature_name
 from featurelib.operations import AggregationOp
-from featurelib.spec_types import NUMERIC_TYPES, ORDERED_TYPES, ColumnType, Duration, Expression, Name, Spec
+from featurelib.spec_types import ColumnType, Duration, Expression, Name, Spec
 
 __all__ = [
     "ESTIMATOR_PARAMETERS",
-    "NUMERIC_TYPES",
-    "ORDERED_TYPES",
     "SPLIT",
     "Aggregation",
     "AggregationOp",

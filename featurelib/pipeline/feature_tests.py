@@ -7,17 +7,18 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from featurelib.column_types import decimal_digits
 from featurelib.config import ConfigErrors
 from featurelib.config_tree import Node, Problem, parse_file
 from featurelib.derived import feature_names
 from featurelib.errors import ConfigError, nearest
-from featurelib.expressions.frames import POLARS_TYPES
+from featurelib.expressions.frames import polars_type
 from featurelib.pipeline.polars_frames import SilverRows, types_of
 from featurelib.pipeline.without_spark import features_without_spark, needed_views, with_derived
 from featurelib.point_in_time.features import AS_OF
@@ -98,7 +99,7 @@ def differences(project: Project, test: FeatureTest) -> Iterator[Difference]:
     """
     named = {feature for expected in test.expected for feature in expected}
     views = needed_views(project, named)
-    schema = {name: POLARS_TYPES[kind] for name, kind in _spine_types(project).items()}
+    schema = {name: polars_type(kind) for name, kind in _spine_types(project).items()}
     spine = pl.DataFrame([{name: row.get(name) for name in schema} for row in test.spine], schema=schema)
     found = features_without_spark(project, views, spine, _given_rows(project, test))
     found = with_derived(found, project, named)
@@ -112,7 +113,7 @@ def differences(project: Project, test: FeatureTest) -> Iterator[Difference]:
 def _given_rows(project: Project, test: FeatureTest) -> SilverRows:
     def rows(table: str, columns: frozenset[str] | None) -> pl.DataFrame:
         schema = {
-            name: POLARS_TYPES[kind]
+            name: polars_type(kind)
             for name, kind in types_of(project, table).items()
             if columns is None or name in columns
         }
@@ -251,6 +252,9 @@ def _typed(node: Node, kind: str, problems: list[Problem]) -> Any:  # noqa: ANN4
             return parse_instant(str(value))
         if kind == "date":
             return date.fromisoformat(str(value))
+        digits = decimal_digits(kind)
+        if digits is not None and not isinstance(value, bool | dict | list):
+            return _decimal(str(value), *digits)
         if kind == "double" and not isinstance(value, bool | dict | list):
             return float(value)
     except (ConfigError, ValueError):
@@ -259,6 +263,19 @@ def _typed(node: Node, kind: str, problems: list[Problem]) -> Any:  # noqa: ANN4
     if fits is None or not isinstance(value, fits) or (fits is int and isinstance(value, bool)):
         _refuse(problems, node, f"{value!r}", f"a value of type {kind}")
     return value
+
+
+def _decimal(text: str, digits: int, behind: int) -> Decimal:
+    """Return a decimal of at most so many digits, so many of them behind the point.
+
+    Raises:
+        ValueError: the text is none.
+    """
+    exactly = Context(digits, traps=[InvalidOperation, Inexact])
+    try:
+        return Decimal(text).quantize(Decimal(1).scaleb(-behind), context=exactly)
+    except ArithmeticError:
+        raise ValueError(text) from None
 
 
 def _plain(node: Node) -> Any:  # noqa: ANN401 - a feature's value, lists and maps included

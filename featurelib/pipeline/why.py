@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from featurelib.errors import ConfigError, nearest
-from featurelib.expressions.frames import INSTANT, POLARS_TYPES
+from featurelib.expressions.frames import INSTANT, polars_type
 from featurelib.pipeline.polars_frames import SilverRows, to_events, used_columns
 from featurelib.pipeline.without_spark import arrow, features_over, source_schema
 from featurelib.point_in_time.buckets import features_of
@@ -133,7 +133,7 @@ def _typed_key(project: Project, view: FeatureView, key: Mapping[str, str]) -> d
 
 
 def _key_type(project: Project, name: str) -> pl.DataType:
-    return POLARS_TYPES[project.spine.column_types[name]]
+    return polars_type(project.spine.column_types[name])
 
 
 def _of_entity(rows: pl.DataFrame, key: Mapping[str, Any]) -> pl.DataFrame:

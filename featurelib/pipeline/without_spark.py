@@ -11,7 +11,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from featurelib.derived import derived_columns
 from featurelib.errors import ConfigError, FrameError, nearest
-from featurelib.expressions.frames import KINDS, with_expressions
+from featurelib.expressions.frames import column_type, with_expressions
 from featurelib.expressions.language import columns_of
 from featurelib.expressions.on_polars import polars_expression
 from featurelib.pipeline.polars_frames import SilverRows, events_of
@@ -54,7 +54,7 @@ def with_derived(features: pl.DataFrame, project: Project, names: Collection[str
     derived = features
     columns = derived_columns(project.derived)
     for name in needed_derived(project, names):
-        types = {column: KINDS[kind] for column, kind in derived.schema.items() if kind in KINDS}
+        types = {column: kind for column, held in derived.schema.items() if (kind := column_type(held))}
         compiled = polars_expression(columns[name].expression, types, gives=columns[name].type)
         derived = with_expressions(derived, {name: compiled})
     return derived

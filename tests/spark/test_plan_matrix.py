@@ -48,8 +48,9 @@ COLUMNS = {
     "t": INSTANT,
     "day": pa.date32(),
     "l": pa.list_(pa.int64()),
+    "r": pa.int32(),
 }
-ORDER = ("x", "n", "s")
+ORDER = ("x", "n", "s", "r")
 WHERE = "n > 0 AND s IS NOT NULL"
 
 
@@ -160,6 +161,7 @@ def an_event(dice: random.Random, key: tuple[Any, ...]) -> dict[str, Any]:
         "t": dice.choice([None, ERAS[0], ERAS[1] + 1, dice.choice(ERAS) - 1]),
         "day": dice.choice([None, date(2013, 3, 10), date(1925, 11, 1)]),
         "l": dice.choice([None, [n, 1], []]),
+        "r": dice.randrange(10**9),
         WHERE: n is not None and n > 0 and s is not None,
     }
 

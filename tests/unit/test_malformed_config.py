@@ -39,13 +39,15 @@ CASES = [
     pytest.param(PIPELINE, 'score_from: "2024-07-01"', "score_from: tomorrow", "score_from", ['"tomorrow"', "a date, as 2013-01-31"], id="score-from-word"),
     pytest.param(PIPELINE, "  key: [order_id]", "  key: order_id", "spine.key", ['"order_id"', "a list"], id="list-expected"),
     pytest.param(PIPELINE, "  key: [order_id]", "  key: [oder_id]", "spine.key.0", ["'oder_id' is not among columns", "'order_id'"], id="spine-key-unknown"),
-    pytest.param(PIPELINE, "weekday: int}", "weekday: integer}", "spine.column_types.weekday", ['"integer"', "'int'"], id="type-unknown"),
+    pytest.param(PIPELINE, "weekday: int}", "weekday: integer}", "spine.column_types.weekday", ["'integer'", "'int'"], id="type-unknown"),
     pytest.param(PIPELINE, ", weekday: int}", "}", "spine.columns.weekday", ["must name the same columns", "'weekday'"], id="type-missing"),
     pytest.param(SOURCES, "every_day: false", "every_day: no", "tables.customers.every_day", ['"no"', "true or false", "without quotes"], id="no-is-text"),
     pytest.param(SOURCES, "every_day: false", "every_day: 0", "tables.customers.every_day", ["0", "true or false"], id="zero-is-no-boolean"),
     pytest.param(SOURCES, "landing: orders", "landing: ../orders", "tables.orders.landing", ["'../orders'", "without .."], id="landing-escapes"),
     pytest.param(SOURCES, "landing: orders", "landing: /etc", "tables.orders.landing", ["'/etc'", "below the landing root"], id="landing-absolute"),
-    pytest.param(SOURCES, "      amount: double", "      amount: money", "tables.orders.columns.amount", ['"money"', "'double'"], id="column-type-unknown"),
+    pytest.param(SOURCES, "      amount: double", "      amount: money", "tables.orders.columns.amount", ["'money'", "double", "decimal(p,s)"], id="column-type-unknown"),
+    pytest.param(SOURCES, "      amount: double", "      amount: decimal(39,2)", "tables.orders.columns.amount", ["'decimal(39,2)'", "p digits up to 38"], id="decimal-too-long"),
+    pytest.param(SOURCES, "      amount: double", "      amount: decimal(2,3)", "tables.orders.columns.amount", ["'decimal(2,3)'", "behind the point"], id="decimal-scale"),
     pytest.param(SOURCES, "      amount: double", "      Amount: double", "tables.orders.columns.Amount", ["'Amount' is no name"], id="column-name"),
     pytest.param(SOURCES, "    unique: [order_id]", "    unique: [order]", "tables.orders.unique.0", ["unknown column 'order'", "'order_id'"], id="unique-unknown"),
     pytest.param(SOURCES, "    unique: [order_id]", "    unike: [order_id]", "tables.orders.unike", ["unknown key 'unike'", "'unique'"], id="table-key"),
@@ -182,6 +184,18 @@ def test_fault_is_named_with_its_place(
     for fragment in fragments:
         assert fragment in text
     assert caught.value.exit_code == 2
+
+
+def test_an_entity_is_not_told_by_a_double(shop: Path) -> None:
+    """0.1 + 0.2 is not 0.3: a key is a text, a whole number, a decimal, a date or an instant."""
+    changed = {
+        PIPELINE: FILES[PIPELINE].replace("customer: string", "customer: double"),
+        SOURCES: FILES[SOURCES].replace("      customer: string", "      customer: double"),
+    }
+    with changed_project(shop, changed) as folder, pytest.raises(ConfigErrors) as caught:
+        load_project(folder, environ={})
+    said = [problem.given for problem in caught.value.problems if problem.path == "views.spending.entity"]
+    assert said == ["key 'customer' is a double"]
 
 
 PLACES = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from featurelib.config import ConfigErrors, load_project
 from featurelib.errors import ConfigError
 from featurelib.pipeline.feature_tests import differences, load_tests, run_tests
 from featurelib.specs import Project
-from tests.unit.shop_project import MODELS
+from tests.unit.shop_project import MODELS, SOURCES
 from tests.without_spark.test_without_spark import project_in
 
 FLIGHTS = Path(__file__).parents[2] / "conf" / "flights"
@@ -142,3 +143,21 @@ def test_no_tests_is_an_error(tmp_path: Path) -> None:
     """A folder without tests does not pass silently."""
     with pytest.raises(ConfigError, match="no tests in"):
         load_tests(project_in(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("given", "is_taken"),
+    [("12.5", True), ('"12.50"', True), ("12.505", False), ("12345", False), ("true", False)],
+)
+def test_decimals_are_given_as_numbers_or_texts(tmp_path: Path, given: str, is_taken: bool) -> None:
+    """``decimal(6,2)`` takes what it holds exactly, and nothing else."""
+    sources = SOURCES.replace("      items: int", "      price: decimal(6,2)\n      items: int")
+    project = project_in(tmp_path, {"shop/sources.yaml": sources})
+    (Path(project.folder) / "tests").mkdir()
+    text = SPENDING.replace("amount: 60", f"amount: 60, price: {given}")
+    (Path(project.folder) / "tests" / "spending.yaml").write_text(text, encoding="utf-8")
+    if is_taken:
+        assert load_tests(project)[0].rows["orders"][0]["price"] == Decimal("12.5")
+    else:
+        with pytest.raises(ConfigErrors, match=r"a value of type decimal\(6,2\)"):
+            load_tests(project)
