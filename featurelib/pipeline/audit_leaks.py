@@ -14,7 +14,7 @@ from featurelib.errors import FeaturelibError
 from featurelib.expressions.frames import with_expressions
 from featurelib.expressions.language import check_select, columns_of
 from featurelib.expressions.on_polars import polars_expression
-from featurelib.pipeline.polars_frames import SilverRows, types_of
+from featurelib.pipeline.silver import SilverRows, types_of
 from featurelib.pipeline.without_spark import features_without_spark, with_derived
 from featurelib.point_in_time.features import AS_OF
 from featurelib.reports.text_tables import text_table

@@ -19,7 +19,7 @@ from featurelib.config_tree import Node, Problem, parse_file
 from featurelib.derived import feature_names
 from featurelib.errors import ConfigError, nearest
 from featurelib.expressions.frames import polars_type
-from featurelib.pipeline.polars_frames import SilverRows, types_of
+from featurelib.pipeline.silver import SilverRows, Span, types_of
 from featurelib.pipeline.without_spark import features_without_spark, needed_views, with_derived
 from featurelib.point_in_time.features import AS_OF
 from featurelib.reports.text_tables import shown
@@ -111,7 +111,7 @@ def differences(project: Project, test: FeatureTest) -> Iterator[Difference]:
 
 
 def _given_rows(project: Project, test: FeatureTest) -> SilverRows:
-    def rows(table: str, columns: frozenset[str] | None) -> pl.DataFrame:
+    def rows(table: str, columns: frozenset[str] | None, span: Span | None = None, /) -> pl.DataFrame:  # noqa: ARG001 - all of a test's few rows
         schema = {
             name: polars_type(kind)
             for name, kind in types_of(project, table).items()

@@ -18,8 +18,8 @@ from featurelib.expressions.language import check_select, columns_of
 from featurelib.expressions.on_polars import cannot_run_without_spark, polars_expression
 from featurelib.expressions.values import NeedsSpark
 from featurelib.pipeline.frames import spine_frame, to_events
-from featurelib.pipeline.polars_frames import types_of
-from featurelib.point_in_time import SnapshotFile, SnapshotScan
+from featurelib.pipeline.silver import snapshot_files, types_of
+from featurelib.point_in_time import SnapshotScan
 from featurelib.point_in_time.features import AS_OF, EVENT_TS, KNOWN_TS
 from featurelib.point_in_time.scans import Preparation
 from featurelib.specs import Project, Source
@@ -88,18 +88,7 @@ def snapshot_scan(
         renamed: stored name of each column of ``frame`` that has another name there.
         preparation: rows to keep and columns to compute.
     """
-    files = tuple(
-        SnapshotFile(
-            path=file.path,
-            size_bytes=file.size_bytes,
-            num_records=file.num_records,
-            partition=file.partition,
-            minimum=file.minimum,
-            maximum=file.maximum,
-        )
-        for file in snapshot.files
-    )
-    return SnapshotScan(frame, files, renamed or {}, preparation, _blocked(snapshot))
+    return SnapshotScan(frame, snapshot_files(snapshot), renamed or {}, preparation, _blocked(snapshot))
 
 
 def _blocked(snapshot: Snapshot) -> str | None:

@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from featurelib.errors import ConfigError, nearest
 from featurelib.expressions.frames import INSTANT, polars_type
-from featurelib.pipeline.polars_frames import SilverRows, to_events, used_columns
+from featurelib.pipeline.polars_frames import to_events, used_columns
+from featurelib.pipeline.silver import SilverRows
 from featurelib.pipeline.without_spark import arrow, features_over, source_schema
 from featurelib.point_in_time.buckets import features_of
 from featurelib.point_in_time.features import AS_OF, EVENT_TS, KNOWN_TS, Feature, KeyTask, SourceTask

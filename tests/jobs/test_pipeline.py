@@ -15,9 +15,10 @@ from pyspark.sql import functions as F
 from featurelib.errors import FeaturelibError, InputError, QualityGateError
 from featurelib.pipeline.contents import contents
 from featurelib.pipeline.frames import source_frames, spine_frame, tie_breakers
-from featurelib.pipeline.polars_frames import published_rows, spine_columns, spine_of
+from featurelib.pipeline.polars_frames import spine_columns, spine_of
 from featurelib.pipeline.records import last_facts
 from featurelib.pipeline.scans import source_inputs, spine_input
+from featurelib.pipeline.silver import published_rows
 from featurelib.pipeline.steps import run_pipeline, run_step
 from featurelib.pipeline.without_spark import features_without_spark
 from featurelib.point_in_time import explain, features_as_of

@@ -13,7 +13,8 @@ import pytest
 from featurelib.config import load_project
 from featurelib.errors import ConfigError
 from featurelib.expressions.frames import polars_type
-from featurelib.pipeline.polars_frames import spine_of, types_of, used_columns
+from featurelib.pipeline.polars_frames import spine_of, used_columns
+from featurelib.pipeline.silver import types_of
 from featurelib.pipeline.without_spark import chosen_views, features_without_spark
 from featurelib.specs import Project
 from tests.unit.shop_project import MODELS, SOURCES, mutated, write_project
@@ -45,7 +46,7 @@ def project_in(folder: Path, changed: dict[str, str] | None = None) -> Project:
 def silver_of(project: Project, **tables: list[dict[str, Any]]) -> Any:
     """A reader of literal silver rows."""
 
-    def rows(table: str, columns: frozenset[str] | None) -> pl.DataFrame:
+    def rows(table: str, columns: frozenset[str] | None, span: object = None) -> pl.DataFrame:
         types = types_of(project, table)
         schema = {name: polars_type(types[name]) for name in types if columns is None or name in columns}
         return pl.DataFrame(tables[table], schema=schema)
