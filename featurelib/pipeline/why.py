@@ -189,13 +189,21 @@ def _counting(count: Feature, events: pl.DataFrame, as_of: datetime, order: Sequ
     """Return the numbers of the events that a count counts."""
     (window,) = count.windows
     alone = count._replace(windows=(Window(window.micros),))
-    spine = events.select(_NUMBER, pl.lit(as_of, INSTANT).alias(AS_OF))
-    task = KeyTask((_NUMBER,), (SourceTask(1, (), (alone,)),))
-    found = features_of(arrow(spine), {1: arrow(events)}, task)[count.name].to_numpy(zero_copy_only=False)
+    found = _counted_alone(alone, events, as_of)
     if window.rows is None:
-        return [int(number) for number in np.flatnonzero(found)]
-    newest = events[np.flatnonzero(found)].sort([EVENT_TS, KNOWN_TS, *order], nulls_last=False)
-    return newest[_NUMBER].tail(window.rows).to_list()
+        return found
+    # The newest are chosen among all that ``where`` keeps, before nulls and other values of ``by`` go.
+    visible = _counted_alone(alone._replace(input=None, by=None, by_value=None), events, as_of)
+    newest = events[visible].sort([EVENT_TS, KNOWN_TS, *order], nulls_last=False)[_NUMBER].tail(window.rows)
+    return sorted(set(found) & set(newest))
+
+
+def _counted_alone(count: Feature, events: pl.DataFrame, as_of: datetime) -> list[int]:
+    """Return the numbers of the events that a count counts when each is the only one of its entity."""
+    spine = events.select(_NUMBER, pl.lit(as_of, INSTANT).alias(AS_OF))
+    task = KeyTask((_NUMBER,), (SourceTask(1, (), (count,)),))
+    found = features_of(arrow(spine), {1: arrow(events)}, task)[count.name].to_numpy(zero_copy_only=False)
+    return [int(number) for number in np.flatnonzero(found)]
 
 
 def _newest(task: SourceTask, events: pl.DataFrame, key: Mapping[str, Any], as_of: datetime) -> int | None:
