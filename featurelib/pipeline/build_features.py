@@ -13,6 +13,7 @@ from featurelib.derived import feature_names
 from featurelib.errors import FeaturelibError
 from featurelib.pipeline.context import Context, StepResult
 from featurelib.pipeline.frames import features_hash, tie_breakers, with_derived
+from featurelib.pipeline.future_events import future_events, in_words
 from featurelib.pipeline.ledger import loaded_days
 from featurelib.pipeline.scans import source_inputs, spine_input
 from featurelib.pipeline.schemas import struct
@@ -49,7 +50,7 @@ def build_features(context: Context) -> StepResult:
     with begin_run(
         context.spark, context.store, pipeline=context.project.name, run_id=run_id, plan_hash=definition
     ) as run:
-        rows, plan = _write_features(context, run, missing, definition)
+        rows, plan, late = _write_features(context, run, missing, definition)
         _write_inputs(context, run, loaded, definition)
         run.publish(published_at=context.as_of)
     features = len(feature_names(context.project))
@@ -57,7 +58,8 @@ def build_features(context: Context) -> StepResult:
     shuffles = f"{plan.shuffles or 'no'} shuffle{'s' * (plan.shuffles > 1)}"
     return StepResult(
         "features",
-        f"{features} features of {len(context.project.views)} views for {rows:,} rows of {days}, {shuffles}",
+        f"{features} features of {len(context.project.views)} views for {rows:,} rows of {days}, {shuffles}"
+        + in_words(late, context.as_of),
         run_id,
         facts={
             "features": features,
@@ -66,6 +68,7 @@ def build_features(context: Context) -> StepResult:
             "why": missing.why,
             "hash": definition,
             "plan": str(plan),
+            "future_events": late,
         },
         versions=run.versions,
     )
@@ -109,8 +112,10 @@ def _missing(context: Context, loaded: Mapping[str, set[date]], definition: str)
     return Missing(touched[0], len(touched), "new", is_new=True)
 
 
-def _write_features(context: Context, run: Run, missing: Missing, definition: str) -> tuple[int, Explanation]:
-    """Write the features of the missing days; return the number of rows, and how they were computed."""
+def _write_features(
+    context: Context, run: Run, missing: Missing, definition: str
+) -> tuple[int, Explanation, dict[str, int]]:
+    """Write the features of the missing days; return their number of rows, the plan, and future events."""
     project = context.project
     days = f"_day >= DATE'{missing.first}'"
 
@@ -135,7 +140,7 @@ def _write_features(context: Context, run: Run, missing: Missing, definition: st
         run.append(features, context.names.features)
     else:
         run.write(features, context.names.features, replace=days)
-    return size, plan
+    return size, plan, future_events(sources, context.as_of)
 
 
 def _extent(spine: DataFrame) -> tuple[int, tuple[datetime, datetime] | None]:
