@@ -93,7 +93,7 @@ class Column:
         start = np.searchsorted(entity, entity)
         fitting = before[np.searchsorted(entity, entity, side="right")] - before[start]
         order = np.lexsort((self.numbers, ~fits, entity))
-        middle = self.numbers[order[start + np.maximum(fitting - 1, 0) // 2]]
+        middle: Array = self.numbers[order[start + np.maximum(fitting - 1, 0) // 2]]
         middle[fitting == 0] = 0
         return middle
 
