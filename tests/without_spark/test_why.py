@@ -199,6 +199,24 @@ def test_an_inclusive_boundary_sees_what_happens_or_is_known_at_the_very_moment(
     ]
 
 
+def test_a_null_is_among_the_newest_and_counts_for_nothing(tmp_path: Path) -> None:
+    """Of the newest two events one has no amount: it is left out as null, not as too old, and none moves up."""
+    features = INCLUSIVE.replace("amount, ops", "per_item, ops").replace('1d, "last 2"', '"last 2"')
+    project = shop_with(tmp_path, features)
+    rows = [order(day, at(day), at(day)) | {"per_item": None if day == 2 else 1.0} for day in (1, 2, 3)]
+
+    answer = why(
+        project, project.views[0], {"customer": "ann"}, at(5), silver_of(project, orders=rows, customers=[])
+    )
+
+    assert dict(answer.features) == {"spending__per_item_count_last2": 1}
+    assert [(event.windows, event.left_out) for event in answer.events] == [
+        (("last 2",), ()),
+        ((), ("per_item is null",)),
+        ((), ("not among the last 2",)),
+    ]
+
+
 @pytest.mark.parametrize("boundary", ["exclusive", "inclusive"])
 @pytest.mark.parametrize("delay", ["", "    delay: 1h\n"])
 def test_the_events_listed_for_a_window_are_those_it_counts(
