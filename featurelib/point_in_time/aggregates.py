@@ -109,6 +109,8 @@ def over_map(held: Held, by: Column, op: str, parameter: tuple[float, ...], kind
     groups = max(len(values), 1)
     group = held.visible.events.entity * groups + by.codes
     expansion = segments.expanded(group, held.runs)
+    if not len(expansion.place):
+        return pa.array([[]] * held.runs.size, kind)
     if op in _OVER_RUNS:
         items = _OVER_RUNS[op](expansion.runs, held.column, kind.item_type)
     else:

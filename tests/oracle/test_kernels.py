@@ -278,6 +278,31 @@ def test_modifiers_equal_the_oracle(rows: list[dict[str, Any]], asked: list[Any]
     assert_equal_to_oracle(rows, asked, features)
 
 
+@pytest.mark.parametrize("moment", [-10, -4, 0, 50, 200])
+def test_maps_of_events_that_nobody_sees_are_empty(moment: int) -> None:
+    """Two events known the other way round than they happened, asked about before, between and after."""
+    one = {
+        "key": ("a", 1),
+        "x": 1.0,
+        "y": 2.0,
+        "n": 3,
+        "s": "a",
+        "d": None,
+        "b": True,
+        "t": 1,
+        "w": True,
+        "l": [1],
+    }
+    rows = [{**one, "event": -5, "known": 100, "g": "u"}, {**one, "event": -4, "known": -3, "g": "u"}]
+    ops = ("sum", "first", "last", "mode", "count_distinct", "time_since_last", "trend", *LISTS)
+    features = [
+        a_feature(op, "n", window, by="g", parameter=(2,) if op in LISTS else ())
+        for op in ops
+        for window in WINDOWS
+    ]
+    assert_equal_to_oracle(rows, [(("a", 1), moment)], features)
+
+
 def test_a_newer_event_known_first_drives_out_an_older_one() -> None:
     """Of ``last 1``, the first event goes when the third is known, though the second is known much later."""
     spine = pa.table({"k": ["a"] * 3, "as_of_ts": pa.array([2, 5, 10], INSTANT)})
