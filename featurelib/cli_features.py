@@ -71,7 +71,7 @@ def why_command(
     overrides: Overrides = None,
 ) -> None:
     """List the very events in each window, and those left out with the reason, without a JVM."""
-    from featurelib.pipeline.polars_frames import published_rows
+    from featurelib.pipeline.silver import published_rows
     from featurelib.pipeline.why import rendered, why
     from featurelib.pipeline.without_spark import chosen_views
 
@@ -111,7 +111,7 @@ def audit_leaks_command(
 ) -> None:
     """Say what the training set would be had it seen the future, and find the label in it; exit 4 then."""
     from featurelib.pipeline.audit_leaks import audit_leaks, rendered
-    from featurelib.pipeline.polars_frames import published_rows
+    from featurelib.pipeline.silver import published_rows
 
     project = project_of(pipeline, env, overrides)
     store = _store(project)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Literal
 
+from featurelib.column_types import NUMERIC_TYPES, ORDERED_TYPES, family
 from featurelib.config_draft import Draft
 from featurelib.config_tree import KeyPath
 from featurelib.derived import columns_of_derived
@@ -15,8 +15,6 @@ from featurelib.expressions import language
 from featurelib.expressions.language import ExpressionError, Select
 from featurelib.operations import GIVES_INPUT, GIVES_LIST, GIVES_LONG, OF_NUMBERS, OF_ORDERED
 from featurelib.specs import (
-    NUMERIC_TYPES,
-    ORDERED_TYPES,
     ColumnType,
     FeatureDefinition,
     FeatureView,
@@ -28,7 +26,8 @@ from featurelib.specs import (
 
 __all__ = ["check_all", "source_types"]
 
-FeatureType = ColumnType | Literal["list", "map"]
+FeatureType = str
+"""A column type, ``list`` or ``map``."""
 Types = Mapping[str, ColumnType | None]
 
 _KEY_TYPES = frozenset({"string", "boolean", "int", "long", "date"})
@@ -306,7 +305,7 @@ def _check_input(draft: Draft, path: KeyPath, op: str, column: str, offered: Typ
     kind = offered.get(column)
     if column not in offered:
         _check_column(draft, path, column, offered, f"source {source}")
-    elif allowed is not None and kind is not None and kind not in allowed:
+    elif allowed is not None and kind is not None and family(kind) not in allowed:
         draft.refuse(path, f"{op} of {column!r}, which is a {kind}", words)
 
 
@@ -330,6 +329,10 @@ def _check_keys(draft: Draft, name: str, view: FeatureView, offered: Types | Non
         if kinds[0] is not None and kinds[0] != kinds[1]:
             given = f"key {key!r} is a {kinds[0]} in source {view.source} and a {kinds[1]} in the spine"
             draft.refuse(path, given, "one type")
+        elif kinds[1] == "double":
+            draft.refuse(
+                path, f"key {key!r} is a double", "values that are equal or not: a text, a whole number"
+            )
 
 
 def _check_feature_names(
@@ -378,7 +381,7 @@ def _check_derived(
             _check_expression(draft, (*path, form), given, types)
         else:
             _check_column(draft, (*path, form), given, types, "the feature table")
-            if form == "buckets" and types.get(given) not in {*NUMERIC_TYPES, None}:
+            if form == "buckets" and family(types.get(given) or "int") not in NUMERIC_TYPES:
                 draft.refuse((*path, form), f"buckets of {given!r}, which is a {types[given]}", "a number")
         for column, made in columns_of_derived(name, derived).items():
             if column in types or column in label:

@@ -13,7 +13,6 @@ from pydantic import Field, model_validator
 from featurelib import timeline
 from featurelib.operations import (
     BY_ORDER,
-    IN_MAPS,
     IN_RATIOS,
     OF_K,
     OF_QUANTILES,
@@ -133,10 +132,6 @@ class Aggregation(Spec):
         if self.values and self.by is None:
             raise ValueError("'values' needs by, the column they are values of")
         is_map = self.by is not None and not self.values
-        odd = [op for op in self.ops if is_map and op not in IN_MAPS]
-        if odd:
-            listed = ", ".join(sorted(IN_MAPS))
-            raise ValueError(f"{odd[0]!r} by a column needs values; maps are given by {listed}")
         if self.ratio_to is None:
             return self
         odd = [op for op in self.ops if op not in IN_RATIOS]

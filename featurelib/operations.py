@@ -54,9 +54,6 @@ OF_K: Final = frozenset({"first_k", "last_k", "top_k", "bottom_k"})
 OF_QUANTILES: Final = frozenset({"quantile", "approx_quantile"})
 IN_RATIOS: Final = frozenset({"count", "sum", "mean"})
 
-IN_MAPS: Final = frozenset({"count", "sum", "mean", "min", "max", "variance", "stddev"})
-"""Operations that ``by`` without declared values gives as a map."""
-
 BY_ORDER: Final = frozenset({"first", "last", "latest", "first_k", "last_k"})
 """Operations whose answer depends on the order of events that are equal in both instants."""
 

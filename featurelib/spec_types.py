@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from featurelib import timeline
-from featurelib.errors import ConfigError
-
-ColumnType = Literal["string", "boolean", "int", "long", "double", "date", "timestamp_utc"]
-NUMERIC_TYPES = frozenset({"int", "long", "double"})
-ORDERED_TYPES = NUMERIC_TYPES | {"date", "timestamp_utc", "string"}
+from featurelib.column_types import PLAIN_TYPES, decimal_digits
+from featurelib.errors import ConfigError, nearest
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]*")
+
+
+def _checked_type(text: str) -> str:
+    digits = decimal_digits(text)
+    if digits is not None:
+        return f"decimal({digits[0]},{digits[1]})"
+    if text not in PLAIN_TYPES:
+        known = (
+            f"one of {', '.join(PLAIN_TYPES)}, or decimal(p,s): p digits up to 38, s of them behind the point"
+        )
+        raise ValueError(f"unknown type {text!r}.{nearest(text, PLAIN_TYPES)}; expected {known}")
+    return text
 
 
 def _checked_name(text: str) -> str:
@@ -39,6 +48,8 @@ def _checked_window(text: str) -> str:
     return text
 
 
+ColumnType = Annotated[str, AfterValidator(_checked_type)]
+"""``string``, ``boolean``, ``int``, ``long``, ``double``, ``date``, ``timestamp_utc`` or ``decimal(p,s)``."""
 Name = Annotated[str, AfterValidator(_checked_name)]
 Duration = Annotated[str, AfterValidator(_checked_duration)]
 WindowText = Annotated[str, AfterValidator(_checked_window)]

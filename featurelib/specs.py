@@ -18,12 +18,10 @@ from featurelib.derived_specs import Derived
 from featurelib.errors import nearest
 from featurelib.feature_specs import Aggregation, FeatureDefinition, FeatureView, Latest, feature_name
 from featurelib.operations import AggregationOp
-from featurelib.spec_types import NUMERIC_TYPES, ORDERED_TYPES, ColumnType, Duration, Expression, Name, Spec
+from featurelib.spec_types import ColumnType, Duration, Expression, Name, Spec
 
 __all__ = [
     "ESTIMATOR_PARAMETERS",
-    "NUMERIC_TYPES",
-    "ORDERED_TYPES",
     "SPLIT",
     "Aggregation",
     "AggregationOp",
@@ -387,13 +385,22 @@ class ModelSpec(Spec):
 
 
 class SparkSettings(Spec):
-    """How the session is built; ``conf`` takes any further Spark setting."""
+    """How the session is built; ``conf`` takes any further Spark setting, but sessions are in UTC."""
 
     master: str | None = None
     app_name: str = "featurelib"
     driver_memory: str = "4g"
     shuffle_partitions: Annotated[int, Field(ge=1)] = 8
     conf: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _in_utc(self) -> Self:
+        zone = self.conf.get("spark.sql.session.timeZone", "UTC")
+        if zone != "UTC":
+            raise ValueError(
+                f"spark.sql.session.timeZone is {zone!r}: expressions read clock times in UTC everywhere"
+            )
+        return self
 
 
 class TrackingSettings(Spec):

@@ -20,6 +20,7 @@ _MICROS = {
     "d": 86_400_000_000,
     "w": 604_800_000_000,
 }
+_LONGEST = 3_652_500 * _MICROS["d"]  # ten thousand years: instants and windows together stay within 64 bits
 _DURATION = re.compile(r"([1-9][0-9]*)(us|ms|s|m|h|d|w)")
 _LAST = re.compile(r"last ([1-9][0-9]*)")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -32,8 +33,10 @@ def duration_micros(text: str) -> int:
 
     A day is 24 hours and a week seven of them, whatever the calendar says: instants are UTC.
 
+    The shortest is a microsecond, the resolution of instants; the longest ten thousand years.
+
     Raises:
-        ConfigError: the text is no whole positive number followed by us, ms, s, m, h, d or w.
+        ConfigError: the text is no whole positive number followed by us, ms, s, m, h, d or w, or longer.
     """
     match = _DURATION.fullmatch(text)
     if match is None:
@@ -42,7 +45,14 @@ def duration_micros(text: str) -> int:
             "a whole positive number and a unit: us, ms, s, m, h, d or w, as in 15m, 6h or 30d",
             "write the duration in one unit (90m, not 1h30m)",
         )
-    return int(match[1]) * _MICROS[match[2]]
+    micros = int(match[1]) * _MICROS[match[2]]
+    if micros > _LONGEST:
+        raise ConfigError(
+            f"duration {text!r}",
+            "at most 3652500d, ten thousand years",
+            "shorten it; a window without bound is lifetime",
+        )
+    return micros
 
 
 class Window(NamedTuple):

@@ -11,6 +11,7 @@ from typing import Final
 
 import polars as pl
 
+from featurelib.column_types import decimal_digits
 from featurelib.errors import FrameError
 
 INSTANT: Final = pl.Datetime("us", "UTC")
@@ -23,7 +24,22 @@ POLARS_TYPES: Final[dict[str, pl.DataType]] = {
     "date": pl.Date(),
     "timestamp_utc": INSTANT,
 }
-KINDS: Final[dict[pl.DataType, str]] = {kind: name for name, kind in POLARS_TYPES.items()}
+_KINDS: Final[dict[pl.DataType, str]] = {kind: name for name, kind in POLARS_TYPES.items()}
+
+
+def polars_type(kind: str) -> pl.DataType:
+    """Return the Polars type of a column type.
+
+    Raises:
+        KeyError: it is none.
+    """
+    digits = decimal_digits(kind)
+    return POLARS_TYPES[kind] if digits is None else pl.Decimal(*digits)
+
+
+def column_type(kind: pl.DataType) -> str | None:
+    """Return the column type that a Polars type is, None for lists, maps and the like."""
+    return f"decimal({kind.precision},{kind.scale})" if isinstance(kind, pl.Decimal) else _KINDS.get(kind)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Final
 
 import polars as pl
 
+from featurelib.column_types import decimal_digits
 from featurelib.errors import ConfigError
 from featurelib.expressions.choice import chosen
 from featurelib.expressions.frames import POLARS_TYPES, PolarsExpression
@@ -100,7 +101,7 @@ def _value(node: Node, types: Mapping[str, str]) -> Value:
         case Constant():
             return constant_value(node)
         case Column(name):
-            if types[name] not in POLARS_TYPES:
+            if types[name] not in POLARS_TYPES and decimal_digits(types[name]) is None:
                 raise NeedsSpark(f"column {name}, of type {types[name]}")
             return Value(pl.col(name), types[name])
         case Cast(operand, kind, is_forgiving):
@@ -129,6 +130,8 @@ def _call(name: str, arguments: tuple[Node, ...], types: Mapping[str, str]) -> V
             _value(arguments[0], types), span.count if name == "+" else -span.count, span.unit
         )
     values = [_value(argument, types) for argument in arguments]
+    if name not in _OF_DECIMALS and any(decimal_digits(value.kind) for value in values):
+        raise NeedsSpark(f"{name} of decimals")
     if name in _OPERATORS:
         return _OPERATORS[name](values)
     if name not in FUNCTIONS:
@@ -185,6 +188,12 @@ def _is(*, truth: bool) -> Function:
 
     return function
 
+
+_OF_DECIMALS: Final = frozenset(
+    {"=", "!=", "<", "<=", ">", ">=", "<=>", "in", "is null", "isnull", "isnotnull", "nullif"}
+    | {"coalesce", "ifnull", "nvl", "nvl2", "if", "greatest", "least"}
+)
+"""What compares or chooses decimals of one type; Spark gives other digits to what computes with them."""
 
 _OPERATORS: Final[dict[str, Function]] = {
     "and": _and,

@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-from featurelib.expressions.frames import INSTANT, POLARS_TYPES
+from featurelib.expressions.frames import INSTANT, polars_type
 from featurelib.expressions.tree import Constant
 
 NUMBERS: Final = ("int", "long", "double")
@@ -44,7 +44,7 @@ class Value:
 
 def computed(expr: pl.Expr, kind: str, arguments: Sequence[Value], *faults: tuple[str, pl.Expr]) -> Value:
     """Return a value with the faults of what it is computed from, and its own."""
-    return Value(expr.cast(POLARS_TYPES[kind]), kind, (*faults_of(arguments), *faults))
+    return Value(expr.cast(polars_type(kind)), kind, (*faults_of(arguments), *faults))
 
 
 def constant_value(constant: Constant) -> Value:
@@ -52,12 +52,12 @@ def constant_value(constant: Constant) -> Value:
     value, kind = constant.value, constant.kind
     if kind in {"date", "timestamp_utc"}:
         instant = pl.lit(value, pl.Int64).cast(INSTANT)
-        return Value(instant.cast(POLARS_TYPES[kind]), kind, constant=constant)
+        return Value(instant.cast(polars_type(kind)), kind, constant=constant)
     if kind == "null":
         return Value(pl.lit(None), kind, constant=constant)
     if kind == "decimal":
         return Value(pl.lit(None), kind, constant=constant)
-    return Value(pl.lit(value, POLARS_TYPES[kind]), kind, constant=constant)
+    return Value(pl.lit(value, polars_type(kind)), kind, constant=constant)
 
 
 def literal(value: Value, what: str) -> str | int:
@@ -110,12 +110,12 @@ def widened(value: Value, kind: str, what: str) -> Value:
     if value.kind == kind:
         return value
     if value.kind == "null":
-        return replace(value, expr=value.expr.cast(POLARS_TYPES[kind]), kind=kind)
+        return replace(value, expr=value.expr.cast(polars_type(kind)), kind=kind)
     if value.kind == "decimal" and kind == "double" and value.constant is not None:
         return constant_value(Constant(float(str(value.constant.value)), "double"))
     is_wider = value.kind in NUMBERS and kind in NUMBERS and NUMBERS.index(value.kind) < NUMBERS.index(kind)
     if is_wider or (value.kind, kind) in {("date", "timestamp_utc"), ("timestamp_utc", "date")}:
-        return Value(value.expr.cast(POLARS_TYPES[kind]), kind, value.faults)
+        return Value(value.expr.cast(polars_type(kind)), kind, value.faults)
     raise NeedsSpark(f"{what} of {_a(value.kind)} where {_a(kind)} is taken")
 
 
@@ -199,7 +199,7 @@ def _from_double(kind: str) -> Callable[[Value], Value]:
         )
         outside = (~fits & number.is_not_null()).fill_null(value=False)
         return computed(
-            pl.when(fits).then(number).cast(POLARS_TYPES[kind]),
+            pl.when(fits).then(number).cast(polars_type(kind)),
             kind,
             [value],
             (f"a number beyond {kind}", outside),

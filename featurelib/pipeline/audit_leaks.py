@@ -14,7 +14,7 @@ from featurelib.errors import FeaturelibError
 from featurelib.expressions.frames import with_expressions
 from featurelib.expressions.language import check_select, columns_of
 from featurelib.expressions.on_polars import polars_expression
-from featurelib.pipeline.polars_frames import SilverRows, types_of
+from featurelib.pipeline.silver import SilverRows, types_of
 from featurelib.pipeline.without_spark import features_without_spark, with_derived
 from featurelib.point_in_time.features import AS_OF
 from featurelib.reports.text_tables import text_table
@@ -55,7 +55,8 @@ class Audit:
         changes: features that would differ, those with most rows first.
         best: the feature that predicts best alone, and its AUC.
         limit: the AUC above which one feature alone is too good.
-        leaks: the ways in which the label is in the features, in words; empty is good.
+        stale_rows: rows whose published features are not what their definition gives on today's tables.
+        leaks: the ways in which the future or the label is in the features, in words; empty is good.
     """
 
     rows: int
@@ -65,11 +66,14 @@ class Audit:
     changes: Sequence[Change]
     best: tuple[str, float] | None
     limit: float
+    stale_rows: int
     leaks: Sequence[str]
 
 
 def audit_leaks(project: Project, store: Store, silver: SilverRows, *, rows: int, limit: float) -> Audit:
     """Audit the published training set: compute its features with known-at and without, look for the label.
+
+    A label of more than two values is audited as its upper half against its lower one.
 
     Args:
         project: the validated specs.
@@ -87,15 +91,20 @@ def audit_leaks(project: Project, store: Store, silver: SilverRows, *, rows: int
     asked = sample.select(*project.spine.columns, AS_OF)
     honest = _features(project, asked, silver)
     leaky = _features(_without_known_at(project), asked, silver)
-    label = sample[project.label.name].to_numpy().astype(np.float64)
+    label = as_classes(sample[project.label.name].cast(pl.Float64).to_numpy())
     names = feature_names(project)
     different = {name: _differs(honest[name], leaky[name]) for name in names}
+    published = {name: _differs(honest[name], sample[name]) for name in names if name in sample.columns}
     changes = [
         Change(name, int(mask.sum()), auc(honest[name], label), auc(leaky[name], label))
         for name, mask in different.items()
         if mask.any()
     ]
     alone = _alone(sample.with_columns(honest.select(names)), [*project.spine.columns, *names], label)
+    foreseen = {
+        name: int((odd & different[name] & ~_differs(leaky[name], sample[name])).sum())
+        for name, odd in published.items()
+    }
     return Audit(
         rows=sample.height,
         of_rows=training.height,
@@ -104,7 +113,8 @@ def audit_leaks(project: Project, store: Store, silver: SilverRows, *, rows: int
         changes=sorted(changes, key=lambda change: -change.rows),
         best=max(alone.items(), key=lambda pair: pair[1], default=None),
         limit=limit,
-        leaks=tuple(_leaks(project, silver, alone, limit)),
+        stale_rows=int(np.logical_or.reduce([np.zeros(sample.height, bool), *published.values()]).sum()),
+        leaks=(*_foreseen(foreseen), *_leaks(project, silver, alone, limit)),
     )
 
 
@@ -142,6 +152,13 @@ def _differs(here: pl.Series, there: pl.Series) -> npt.NDArray[np.bool_]:
     return different
 
 
+def _foreseen(rows: Mapping[str, int]) -> Iterator[str]:
+    """Name the features whose published values can only be had of events not known at their rows' moments."""
+    for name, count in rows.items():
+        if count:
+            yield f"{name} holds, in {count:,} rows of the training set, what was not known at their moments"
+
+
 # --- one feature alone ----------------------------------------------------------------------------------
 
 
@@ -157,6 +174,13 @@ def auc(values: pl.Series, label: npt.NDArray[np.float64]) -> float | None:
     present = ~np.isnan(numbers)
     found = [_area(numbers[present], label[present]), _area(present.astype(np.float64), label)]
     return max((area for area in found if area is not None), default=None)
+
+
+def as_classes(label: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return a label of 0 and 1 as it is, and of any other 1 for what lies above the median."""
+    if np.isin(label, (0.0, 1.0)).all():
+        return label
+    return (label > np.median(label)).astype(np.float64)
 
 
 def _area(scores: npt.NDArray[np.float64], label: npt.NDArray[np.float64]) -> float | None:
@@ -251,12 +275,15 @@ def rendered(audit: Audit) -> str:
     if len(audit.changes) > _LISTED:
         lines.append(f"{len(audit.changes) - _LISTED} more features")
     lines.append("")
+    if audit.stale_rows:
+        stale = f"{audit.stale_rows:,} rows hold other features than their definition gives on today's tables"
+        lines.append(f"{stale}: run build_features and build_training_set")
     if audit.best is not None:
         lines.append(f"best alone: {audit.best[0]}, AUC {audit.best[1]:.3f} (limit {audit.limit:g})")
     if audit.leaks:
-        lines += [f"label leak: {leak}" for leak in audit.leaks]
+        lines += [f"leak: {leak}" for leak in audit.leaks]
     else:
-        lines.append("no label leak: no feature too good alone, none made of the label, none known too early")
+        lines.append("no leak: no feature too good alone, none made of the label, none known too early")
     return "\n".join(lines)
 
 

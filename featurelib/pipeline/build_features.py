@@ -13,8 +13,10 @@ from featurelib.pipeline.changes import OldVersionGone
 from featurelib.pipeline.context import Context, StepResult
 from featurelib.pipeline.days import DayRange
 from featurelib.pipeline.definitions import SPINE, changed_views, definitions, features_hash
+from featurelib.pipeline.future_events import future_events, in_words
 from featurelib.pipeline.ledger import loaded_days
 from featurelib.pipeline.rebuilds import Part, build_columns, build_days, build_touched, counted, pinned
+from featurelib.pipeline.scans import source_inputs
 from featurelib.pipeline.tiles import update_tiles
 from featurelib.pipeline.touched import Touched, touched_rows
 from featurelib.tables import Run, begin_run, published
@@ -83,8 +85,9 @@ def build_features(context: Context, *, days: DayRange = ALL_DAYS, rebuild: bool
         else:
             _build_what_changed(context, run, before, wanted, work, rebuild=rebuild)
         write_built(context, run, before, wanted, now)
+        late = future_events(source_inputs(context.project, pinned(context, run)), context.as_of)
         run.publish(published_at=context.as_of)
-    return _result(context, run, work)
+    return _result(context, run, work, late)
 
 
 def _wanted_days(context: Context, days: DayRange) -> list[date]:
@@ -144,7 +147,7 @@ def _build_what_changed(
         work.parts.append(build_days(context, run, missing, why="new", how="append"))
 
 
-def _result(context: Context, run: Run, work: Work) -> StepResult:
+def _result(context: Context, run: Run, work: Work, late: Mapping[str, int]) -> StepResult:
     """Return what was done in a line and in figures; idle where nothing that changed touches a row."""
     if not work.parts:
         return StepResult("features", "nothing new to compute: what has changed touches no row")
@@ -160,7 +163,7 @@ def _result(context: Context, run: Run, work: Work) -> StepResult:
         said.append(f"{training} and {counted(touched.predictions, 'prediction')} affected")
     return StepResult(
         "features",
-        ", ".join(said),
+        ", ".join(said) + in_words(late, context.as_of),
         run.run_id,
         facts={
             "features": len(feature_names(context.project)),
@@ -175,6 +178,7 @@ def _result(context: Context, run: Run, work: Work) -> StepResult:
             },
             "hash": features_hash(context.project),
             "plan": "\n".join(map(str, plans)),
+            "future_events": dict(late),
         },
         versions=run.versions,
     )

@@ -16,8 +16,8 @@ from pyspark.sql import types as T
 from featurelib.pipeline.context import Context
 from featurelib.pipeline.days import on_days, runs_of
 from featurelib.pipeline.frames import spine_frame, to_events
-from featurelib.pipeline.polars_frames import types_of
-from featurelib.pipeline.scans import may_hold, snapshot_file
+from featurelib.pipeline.scans import may_hold
+from featurelib.pipeline.silver import snapshot_file, types_of
 from featurelib.point_in_time.features import EVENT_TS, KNOWN_TS
 from featurelib.point_in_time.tasks import condition_columns
 from featurelib.specs import FeatureView, Project, Source

@@ -6,18 +6,20 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from decimal import Context, Decimal, Inexact, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from featurelib.column_types import decimal_digits
 from featurelib.config import ConfigErrors
 from featurelib.config_tree import Node, Problem, parse_file
 from featurelib.derived import feature_names
 from featurelib.errors import ConfigError, nearest
-from featurelib.expressions.frames import POLARS_TYPES
-from featurelib.pipeline.polars_frames import SilverRows, types_of
+from featurelib.expressions.frames import polars_type
+from featurelib.pipeline.silver import SilverRows, Span, types_of
 from featurelib.pipeline.without_spark import features_without_spark, needed_views, with_derived
 from featurelib.point_in_time.features import AS_OF
 from featurelib.reports.text_tables import shown
@@ -97,7 +99,7 @@ def differences(project: Project, test: FeatureTest) -> Iterator[Difference]:
     """
     named = {feature for expected in test.expected for feature in expected}
     views = needed_views(project, named)
-    schema = {name: POLARS_TYPES[kind] for name, kind in _spine_types(project).items()}
+    schema = {name: polars_type(kind) for name, kind in _spine_types(project).items()}
     spine = pl.DataFrame([{name: row.get(name) for name in schema} for row in test.spine], schema=schema)
     found = features_without_spark(project, views, spine, _given_rows(project, test))
     found = with_derived(found, project, named)
@@ -109,9 +111,9 @@ def differences(project: Project, test: FeatureTest) -> Iterator[Difference]:
 
 
 def _given_rows(project: Project, test: FeatureTest) -> SilverRows:
-    def rows(table: str, columns: frozenset[str] | None) -> pl.DataFrame:
+    def rows(table: str, columns: frozenset[str] | None, span: Span | None = None, /) -> pl.DataFrame:  # noqa: ARG001 - all of a test's few rows
         schema = {
-            name: POLARS_TYPES[kind]
+            name: polars_type(kind)
             for name, kind in types_of(project, table).items()
             if columns is None or name in columns
         }
@@ -122,15 +124,28 @@ def _given_rows(project: Project, test: FeatureTest) -> SilverRows:
 
 
 def _same(expected: object, got: object) -> bool:
+    """Whether YAML says the value: instants and dates are texts there, maps are mappings."""
+    if isinstance(expected, dict) and isinstance(got, list):
+        pairs = {pair["key"]: pair["value"] for pair in got}
+        return expected.keys() == pairs.keys() and all(_same(expected[key], pairs[key]) for key in pairs)
     if isinstance(expected, list) and isinstance(got, list):
         return len(expected) == len(got) and all(map(_same, expected, got))
-    numbers = isinstance(expected, int | float) and isinstance(got, int | float)
+    if isinstance(expected, str) and isinstance(got, date):
+        return _moment(expected) == (got if isinstance(got, datetime) else _moment(got.isoformat()))
+    numbers = isinstance(expected, int | float) and isinstance(got, int | float | Decimal)
     if not numbers or isinstance(expected, bool):
         return expected == got
     wanted, found = float(expected), float(got)  # type: ignore[arg-type] # numbers, as just seen
     if math.isnan(wanted):
         return math.isnan(found)
     return math.isclose(wanted, found, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return parse_instant(text)
+    except ConfigError:
+        return None
 
 
 # --- reading --------------------------------------------------------------------------------------------
@@ -237,6 +252,9 @@ def _typed(node: Node, kind: str, problems: list[Problem]) -> Any:  # noqa: ANN4
             return parse_instant(str(value))
         if kind == "date":
             return date.fromisoformat(str(value))
+        digits = decimal_digits(kind)
+        if digits is not None and not isinstance(value, bool | dict | list):
+            return _decimal(str(value), *digits)
         if kind == "double" and not isinstance(value, bool | dict | list):
             return float(value)
     except (ConfigError, ValueError):
@@ -247,9 +265,24 @@ def _typed(node: Node, kind: str, problems: list[Problem]) -> Any:  # noqa: ANN4
     return value
 
 
-def _plain(node: Node) -> Any:  # noqa: ANN401 - a feature's value, lists included
+def _decimal(text: str, digits: int, behind: int) -> Decimal:
+    """Return a decimal of at most so many digits, so many of them behind the point.
+
+    Raises:
+        ValueError: the text is none.
+    """
+    exactly = Context(digits, traps=[InvalidOperation, Inexact])
+    try:
+        return Decimal(text).quantize(Decimal(1).scaleb(-behind), context=exactly)
+    except ArithmeticError:
+        raise ValueError(text) from None
+
+
+def _plain(node: Node) -> Any:  # noqa: ANN401 - a feature's value, lists and maps included
     if isinstance(node.value, list):
         return [_plain(item) for item in node.value]
+    if isinstance(node.value, dict):
+        return {name: _plain(item) for name, item in node.value.items()}
     return math.nan if node.value == "NaN" else node.value
 
 

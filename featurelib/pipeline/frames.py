@@ -11,7 +11,7 @@ from featurelib.derived import derived_columns
 from featurelib.expressions.language import check_select
 from featurelib.pipeline.functions import pipeline_function
 from featurelib.point_in_time.features import AS_OF, EVENT_TS, KNOWN_TS
-from featurelib.quality.typing import SPARK_TYPES
+from featurelib.quality.typing import spark_type
 from featurelib.specs import Project, Source
 
 SilverReader = Callable[[str], DataFrame]
@@ -45,7 +45,7 @@ def to_events(rows: DataFrame, project: Project, source: Source, *, besides: Seq
             events = events.where(source.where)
         events = events.withColumns(
             {
-                name: F.expr(text).cast(SPARK_TYPES[source.column_types[name]])
+                name: F.expr(text).cast(spark_type(source.column_types[name]))
                 for name, text in source.columns.items()
             }
         )
@@ -63,7 +63,7 @@ def spine_frame(project: Project, rows: DataFrame) -> DataFrame:
     spine = project.spine
     kept = rows if spine.where is None else rows.where(spine.where)
     columns = [
-        F.expr(text).cast(SPARK_TYPES[spine.column_types[name]]).alias(name)
+        F.expr(text).cast(spark_type(spine.column_types[name])).alias(name)
         for name, text in spine.columns.items()
     ]
     return kept.select(*columns, F.expr(spine.as_of_ts).alias(AS_OF), "_day", "_month")
@@ -73,5 +73,5 @@ def with_derived(features: DataFrame, project: Project) -> DataFrame:
     """Add the derived features, one after another, to rows that have all others; grain unchanged."""
     derived = features
     for name, column in derived_columns(project.derived).items():
-        derived = derived.withColumn(name, F.expr(column.expression).cast(SPARK_TYPES[column.type]))
+        derived = derived.withColumn(name, F.expr(column.expression).cast(spark_type(column.type)))
     return derived

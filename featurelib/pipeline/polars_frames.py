@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
@@ -10,44 +10,44 @@ from featurelib.errors import ConfigError
 from featurelib.expressions.frames import only_where, with_expressions
 from featurelib.expressions.language import check_select, columns_of
 from featurelib.expressions.on_polars import polars_expression
+from featurelib.pipeline.silver import SilverRows, Span, types_of
 from featurelib.point_in_time.features import AS_OF, EVENT_TS, KNOWN_TS
+from featurelib.point_in_time.reach import Bounds, reach_of_views
 from featurelib.point_in_time.tasks import condition_columns
 from featurelib.specs import FeatureView, Project, Source
-from featurelib.tables import Store, published_version, read_arrow, snapshot
-
-SilverRows = Callable[[str, "frozenset[str] | None"], pl.DataFrame]
-"""Gives the silver rows of a landed table with at least the columns asked for, None for all."""
-
-_IDENTITY = {"_file": "string", "_day": "date", "_row": "long", "_month": "string"}
 
 
-def published_rows(store: Store, versions: Mapping[str, int] | None = None) -> SilverRows:
-    """Return a reader of the published silver tables, or of the versions given by table name."""
-
-    def rows(table: str, columns: frozenset[str] | None) -> pl.DataFrame:
-        name = f"silver.{table}"
-        version = (versions or {}).get(name) or published_version(store, name)
-        return pl.DataFrame(pl.from_arrow(read_arrow(snapshot(store, name, version), columns=columns)))
-
-    return rows
-
-
-def types_of(project: Project, table: str) -> dict[str, str]:
-    """Return the type of each silver column of a landed table, identity columns included."""
-    return {**project.tables[table].silver_types, **_IDENTITY}
-
-
-def events_of(project: Project, name: str, views: Sequence[FeatureView], silver: SilverRows) -> pl.DataFrame:
+def events_of(
+    project: Project,
+    name: str,
+    views: Sequence[FeatureView],
+    silver: SilverRows,
+    *,
+    between: tuple[int, int] | None,
+) -> pl.DataFrame:
     """Return a source with its two instants, and every column that the views use of it.
 
-    Grain: one row an event.
+    Grain: one row an event that some moment of ``between``, ``[first, last)`` in microseconds, can reach.
 
     Raises:
         ConfigError: something of the source only Spark evaluates; the message says what.
     """
     source = project.sources[name]
-    rows = silver(source.table, used_columns(source, views))
+    span = span_of(project, source, reach_of_views(views, between))
+    rows = silver(source.table, used_columns(source, views), span)
     return to_events(rows, project, source, conditions=condition_columns(views))
+
+
+def span_of(project: Project, source: Source, bounds: Bounds) -> Span | None:
+    """Return the rows of a source's table that can be events within the bounds, None for all.
+
+    They are all wanted where ``event_ts`` is computed: no file says what it comes to.
+    """
+    types = types_of(project, source.table)
+    column = source.event_ts
+    if source.sql is not None:
+        column = check_select(source.sql, source.table, list(types)).columns.get(column, "")
+    return Span(column, *bounds) if types.get(column) == "timestamp_utc" and bounds != (None, None) else None
 
 
 def used_columns(source: Source, views: Sequence[FeatureView]) -> frozenset[str] | None:

@@ -10,7 +10,8 @@ import polars as pl
 from featurelib.derived import derived_columns
 from featurelib.errors import FeaturelibError
 from featurelib.expressions.language import columns_of
-from featurelib.pipeline.polars_frames import SilverRows, published_rows, spine_columns, spine_of
+from featurelib.pipeline.polars_frames import spine_columns, spine_of
+from featurelib.pipeline.silver import SilverRows, published_rows
 from featurelib.pipeline.without_spark import features_without_spark, with_derived
 from featurelib.point_in_time.features import AS_OF
 from featurelib.specs import FeatureView, Project

@@ -18,8 +18,8 @@ from featurelib.expressions.on_polars import cannot_run_without_spark, polars_ex
 from featurelib.expressions.values import NeedsSpark
 from featurelib.pipeline.days import on_days, runs_of
 from featurelib.pipeline.frames import spine_frame, to_events
-from featurelib.pipeline.polars_frames import types_of
-from featurelib.point_in_time import SnapshotFile, SnapshotScan
+from featurelib.pipeline.silver import snapshot_files, types_of
+from featurelib.point_in_time import SnapshotScan
 from featurelib.point_in_time.features import AS_OF, EVENT_TS, KNOWN_TS
 from featurelib.point_in_time.scans import Preparation
 from featurelib.specs import Project, Source
@@ -90,20 +90,7 @@ def snapshot_scan(
         renamed: stored name of each column of ``frame`` that has another name there.
         preparation: rows to keep and columns to compute.
     """
-    files = tuple(map(snapshot_file, snapshot.files))
-    return SnapshotScan(frame, files, renamed or {}, preparation, _blocked(snapshot))
-
-
-def snapshot_file(file: DataFile) -> SnapshotFile:
-    """Return a file of the log as the engine knows files."""
-    return SnapshotFile(
-        path=file.path,
-        size_bytes=file.size_bytes,
-        num_records=file.num_records,
-        partition=file.partition,
-        minimum=file.minimum,
-        maximum=file.maximum,
-    )
+    return SnapshotScan(frame, snapshot_files(snapshot), renamed or {}, preparation, _blocked(snapshot))
 
 
 def _blocked(snapshot: Snapshot) -> str | None:

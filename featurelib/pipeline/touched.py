@@ -19,7 +19,7 @@ from featurelib.pipeline.builds import Stale
 from featurelib.pipeline.changes import CHANGE, changed_events, changed_spine
 from featurelib.pipeline.context import Context
 from featurelib.pipeline.days import in_partitions
-from featurelib.pipeline.scans import snapshot_file
+from featurelib.pipeline.silver import snapshot_file
 from featurelib.point_in_time import features_as_of
 from featurelib.point_in_time.features import AS_OF, EVENT_TS
 from featurelib.point_in_time.reach import longest_of_views

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,8 +14,9 @@ import polars as pl
 import pyarrow as pa
 
 from featurelib.errors import ConfigError, nearest
-from featurelib.expressions.frames import INSTANT, POLARS_TYPES
-from featurelib.pipeline.polars_frames import SilverRows, to_events, used_columns
+from featurelib.expressions.frames import INSTANT, polars_type
+from featurelib.pipeline.polars_frames import to_events, used_columns
+from featurelib.pipeline.silver import SilverRows
 from featurelib.pipeline.without_spark import arrow, features_over, source_schema
 from featurelib.point_in_time.buckets import features_of
 from featurelib.point_in_time.features import AS_OF, EVENT_TS, KNOWN_TS, Feature, KeyTask, SourceTask
@@ -27,8 +28,11 @@ from featurelib.timeline import Window, duration_micros
 _NUMBER = "__number"
 _LATEST = "latest"
 
+_AMONG = ""
+
 Held = tuple[str | None, str]
-"""An input, None for rows themselves, and the window that holds an event."""
+"""An input, None for rows themselves, and the window that holds an event; ``_AMONG`` and a window of newest
+events for one that is among these, whether an input of it is null or not."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,7 @@ def _typed_key(project: Project, view: FeatureView, key: Mapping[str, str]) -> d
 
 
 def _key_type(project: Project, name: str) -> pl.DataType:
-    return POLARS_TYPES[project.spine.column_types[name]]
+    return polars_type(project.spine.column_types[name])
 
 
 def _of_entity(rows: pl.DataFrame, key: Mapping[str, Any]) -> pl.DataFrame:
@@ -165,8 +169,11 @@ def _holding(
         if text is not None
     }
     for pair, count in asked.items():
-        for number in _counting(count, numbered, as_of, order):
+        among, counting = _counting(count, numbered, as_of, order)
+        for number in counting:
             held[number].append(pair)
+        for number in among:
+            held[number].append((_AMONG, str(pair[1])))
     newest = _newest(task, numbered, key, as_of) if view.latest is not None else None
     if newest is not None and view.latest is not None:
         held[newest] += [(column, _LATEST) for column in view.latest.inputs]
@@ -184,17 +191,30 @@ def _counted(feature: Feature, window: Window) -> Feature:
     return feature._replace(op="count", windows=(window,), type=pa.int64(), parameter=(), by=by)
 
 
-def _counting(count: Feature, events: pl.DataFrame, as_of: datetime, order: Sequence[str]) -> list[int]:
-    """Return the numbers of the events that a count counts."""
+def _counting(
+    count: Feature, events: pl.DataFrame, as_of: datetime, order: Sequence[str]
+) -> tuple[set[int], list[int]]:
+    """Return the numbers of the newest events, for a window of such, and of those that a count counts.
+
+    The newest are chosen among all that ``where`` keeps, before nulls and other values of ``by`` go.
+    """
     (window,) = count.windows
     alone = count._replace(windows=(Window(window.micros),))
-    spine = events.select(_NUMBER, pl.lit(as_of, INSTANT).alias(AS_OF))
-    task = KeyTask((_NUMBER,), (SourceTask(1, (), (alone,)),))
-    found = features_of(arrow(spine), {1: arrow(events)}, task)[count.name].to_numpy(zero_copy_only=False)
+    found = _counted_alone(alone, events, as_of)
     if window.rows is None:
-        return [int(number) for number in np.flatnonzero(found)]
-    newest = events[np.flatnonzero(found)].sort([EVENT_TS, KNOWN_TS, *order], nulls_last=False)
-    return newest[_NUMBER].tail(window.rows).to_list()
+        return set(), found
+    visible = _counted_alone(alone._replace(input=None, by=None, by_value=None), events, as_of)
+    by_time = events[visible].sort([EVENT_TS, KNOWN_TS, *order], nulls_last=False)[_NUMBER]
+    newest = set(by_time.tail(window.rows).to_list())
+    return newest, [number for number in found if number in newest]
+
+
+def _counted_alone(count: Feature, events: pl.DataFrame, as_of: datetime) -> list[int]:
+    """Return the numbers of the events that a count counts when each is the only one of its entity."""
+    spine = events.select(_NUMBER, pl.lit(as_of, INSTANT).alias(AS_OF))
+    task = KeyTask((_NUMBER,), (SourceTask(1, (), (count,)),))
+    found = features_of(arrow(spine), {1: arrow(events)}, task)[count.name].to_numpy(zero_copy_only=False)
+    return [int(number) for number in np.flatnonzero(found)]
 
 
 def _newest(task: SourceTask, events: pl.DataFrame, key: Mapping[str, Any], as_of: datetime) -> int | None:
@@ -212,18 +232,21 @@ def _newest(task: SourceTask, events: pl.DataFrame, key: Mapping[str, Any], as_o
 
 def _event(view: FeatureView, row: Mapping[str, Any], as_of: datetime, held: list[Held] | None) -> Event:
     """Describe an event; ``held`` is None for one that the source's ``where`` takes away."""
-    windows = tuple(dict.fromkeys(window for _, window in held or ()))
+    windows = tuple(dict.fromkeys(window for column, window in held or () if column != _AMONG))
+    among = frozenset(window for column, window in held or () if column == _AMONG)
     return Event(
         event_ts=row[EVENT_TS],
         known_ts=row[KNOWN_TS],
         values={name: row[name] for name in view.inputs},
         windows=windows,
-        left_out=("filtered by where",) if held is None else tuple(_reasons(view, row, as_of, windows)),
+        left_out=("filtered by where",)
+        if held is None
+        else tuple(_reasons(view, row, as_of, {*windows, *among})),
     )
 
 
 def _reasons(
-    view: FeatureView, row: Mapping[str, Any], as_of: datetime, windows: tuple[str, ...]
+    view: FeatureView, row: Mapping[str, Any], as_of: datetime, windows: Collection[str]
 ) -> Iterator[str]:
     happened, known = row[EVENT_TS], row[KNOWN_TS]
     end = as_of - timedelta(microseconds=view.delay_micros)
@@ -242,7 +265,7 @@ def _reasons(
 
 
 def _left_behind(
-    view: FeatureView, row: Mapping[str, Any], end: datetime, windows: tuple[str, ...]
+    view: FeatureView, row: Mapping[str, Any], end: datetime, windows: Collection[str]
 ) -> Iterator[str]:
     """Yield the windows that a visible event is too old for, or too far back in."""
     texts = dict.fromkeys(

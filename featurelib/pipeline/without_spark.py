@@ -11,12 +11,13 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from featurelib.derived import derived_columns
 from featurelib.errors import ConfigError, FrameError, nearest
-from featurelib.expressions.frames import KINDS, with_expressions
+from featurelib.expressions.frames import column_type, with_expressions
 from featurelib.expressions.language import columns_of
 from featurelib.expressions.on_polars import polars_expression
-from featurelib.pipeline.polars_frames import SilverRows, events_of
+from featurelib.pipeline.polars_frames import events_of
+from featurelib.pipeline.silver import SilverRows
 from featurelib.point_in_time.buckets import SPINE_TAG, features_of
-from featurelib.point_in_time.features import KeyTask
+from featurelib.point_in_time.features import AS_OF, KeyTask
 from featurelib.point_in_time.tasks import CONDITION, order_of, source_task
 from featurelib.specs import FeatureView, Project
 
@@ -26,7 +27,8 @@ def features_without_spark(
 ) -> pl.DataFrame:
     """Return spine rows with the features of some views, equal to what Spark's path gives them.
 
-    Meant for samples, tests and single questions: every source is read whole into this process.
+    Meant for samples, tests and single questions: this process reads of every source what the spine's moments
+    can reach.
 
     Args:
         project: the validated specs.
@@ -37,12 +39,21 @@ def features_without_spark(
     Raises:
         ConfigError: a source's expressions need Spark; the message says what.
     """
-    names = dict.fromkeys(view.source for view in views)
+    between = _moments(spine)
     sources = {
-        name: events_of(project, name, [view for view in views if view.source == name], silver)
-        for name in names
+        name: events_of(
+            project, name, [view for view in views if view.source == name], silver, between=between
+        )
+        for name in dict.fromkeys(view.source for view in views)
     }
     return features_over(project, views, spine, sources)
+
+
+def _moments(spine: pl.DataFrame) -> tuple[int, int] | None:
+    """Return ``[first, last)`` of the moments asked about in microseconds, None for none."""
+    asked = spine[AS_OF].drop_nulls().cast(pl.Datetime("us", "UTC")).to_physical()
+    first, last = asked.min(), asked.max()
+    return (first, last + 1) if isinstance(first, int) and isinstance(last, int) else None
 
 
 def with_derived(features: pl.DataFrame, project: Project, names: Collection[str]) -> pl.DataFrame:
@@ -54,7 +65,7 @@ def with_derived(features: pl.DataFrame, project: Project, names: Collection[str
     derived = features
     columns = derived_columns(project.derived)
     for name in needed_derived(project, names):
-        types = {column: KINDS[kind] for column, kind in derived.schema.items() if kind in KINDS}
+        types = {column: kind for column, held in derived.schema.items() if (kind := column_type(held))}
         compiled = polars_expression(columns[name].expression, types, gives=columns[name].type)
         derived = with_expressions(derived, {name: compiled})
     return derived

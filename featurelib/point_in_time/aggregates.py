@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from featurelib.point_in_time import decimals, moments, segments
 from featurelib.point_in_time.columns import Column
-from featurelib.point_in_time.kernels import Array, Bools, Floats, Ints, Visible, WindowRuns
+from featurelib.point_in_time.kernels import Array, Bools, Events, Floats, Ints, Probes, Visible, WindowRuns
 from featurelib.point_in_time.segments import Segments
 from featurelib.point_in_time.selection import select
 
@@ -100,15 +100,21 @@ def aggregate(held: Held, op: str, parameter: tuple[float, ...], kind: pa.DataTy
     return _listed(held, op, int(parameter[0]), kind)
 
 
-def over_map(held: Held, by: Column, op: str, kind: pa.DataType) -> pa.Array:
+def over_map(held: Held, by: Column, op: str, parameter: tuple[float, ...], kind: pa.DataType) -> pa.Array:
     """Return a map from the values of ``by`` to the operation over their events, sorted by key.
 
     A key stands in the map when an event of it counts; without events the map is empty.
     """
     values = by.distinct
     groups = max(len(values), 1)
-    expansion = segments.expanded(held.visible.events.entity * groups + by.codes, held.runs)
-    items = _OVER_RUNS[op](expansion.runs, held.column, kind.item_type)
+    group = held.visible.events.entity * groups + by.codes
+    expansion = segments.expanded(group, held.runs)
+    if not len(expansion.place):
+        return pa.array([[]] * held.runs.size, kind)
+    if op in _OVER_RUNS:
+        items = _OVER_RUNS[op](expansion.runs, held.column, kind.item_type)
+    else:
+        items = aggregate(_split(held, group, expansion), op, parameter, kind.item_type)
     code = expansion.group % groups
     order = np.lexsort((code, expansion.place))
     offsets = np.searchsorted(expansion.place[order], np.arange(held.runs.size + 1))
@@ -118,6 +124,17 @@ def over_map(held: Held, by: Column, op: str, kind: pa.DataType) -> pa.Array:
         items.take(pa.array(order)),
         type=kind,
     )
+
+
+def _split(held: Held, group: Ints, expansion: segments.Expansion) -> Held:
+    """Return what is held with each group in the place of an entity, and a probe for each group one sees."""
+    visible = held.visible
+    order = np.argsort(group, kind="stable")
+    events = Events(group[order], visible.events.event[order], visible.events.known[order])
+    probes = Probes(expansion.group, visible.probes.moment[expansion.place])
+    column = None if held.column is None else Column(events, held.column.values.take(pa.array(order)))
+    split = Visible(probes, events, visible.seen_after[order], visible.delay)
+    return Held(split, column, ends=expansion.runs.end[order])
 
 
 def ratio(held: Held, other: Held, op: str) -> pa.Array:

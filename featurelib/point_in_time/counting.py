@@ -109,7 +109,7 @@ def _grouped_inputs(
 
 def _feature(held: Sequence[Held], key: Column | None, feature: Feature) -> pa.Array:
     if key is not None:
-        return over_map(held[0], key, feature.op, feature.type)
+        return over_map(held[0], key, feature.op, feature.parameter, feature.type)
     if len(held) == 1:
         return aggregate(held[0], feature.op, feature.parameter, feature.type)
     return ratio(held[0], held[1], feature.op)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
@@ -12,7 +13,9 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_schema
 
+from featurelib.errors import FrameError
 from featurelib.expressions.frames import PolarsExpression
+from featurelib.expressions.language import columns_of
 from featurelib.expressions.on_polars import cannot_run_without_spark, polars_expression
 from featurelib.point_in_time import blobs
 from featurelib.point_in_time.features import EVENT_TS, KNOWN_TS, Feature
@@ -25,6 +28,13 @@ Input: TypeAlias = DataFrame | SnapshotScan
 
 Mapped: TypeAlias = Callable[[Iterable[pa.Table]], Iterator[pa.RecordBatch]]
 """What a task makes of the tables it read; it runs on executors."""
+
+
+_SAYS_UTC: Final = frozenset({"UTC", "Etc/UTC", "GMT", "Z", "+00:00"})
+_CLOCK: Final = re.compile(
+    r"timestamp|date_trunc|unix_|hour|minute|second|interval|months_between", re.IGNORECASE
+)
+"""What reads or makes clock times; more is taken for it than does so."""
 
 
 def frame_of(source: Input) -> DataFrame:
@@ -84,7 +94,7 @@ class Scan:
 
     @property
     def given(self) -> pa.Schema:
-        """All columns as Arrow types them."""
+        """The columns as Arrow types them, then the conditions."""
         return pa.schema([*self.schema, *(pa.field(name, pa.bool_()) for name in self.conditions)])
 
     @property
@@ -163,7 +173,31 @@ def source_scan(
     wanted = {column: text for text, column in conditions.items() if column in asked}
     instants = [EVENT_TS, KNOWN_TS] if KNOWN_TS in frame_of(source).columns else [EVENT_TS]
     columns = tuple(dict.fromkeys([*keys, *instants, *order, *used]))
-    return Scan(source, columns, bounds, (*keys, *instants), wanted)
+    scan = Scan(source, columns, bounds, (*keys, *instants), wanted)
+    if not scan.by_tasks:
+        for text in wanted.values():
+            _refuse_clock_times(text, frame_of(source))
+    return scan
+
+
+def _refuse_clock_times(text: str, frame: DataFrame) -> None:
+    """Refuse a condition that Spark would read in the session's time zone, where that is not UTC.
+
+    Raises:
+        FrameError: it has to do with instants, and the session is not in UTC.
+    """
+    zone = _zone(frame)
+    instants = {field.name for field in frame.schema if isinstance(field.dataType, T.TimestampType)}
+    if zone not in _SAYS_UTC and (_CLOCK.search(text) or instants.intersection(columns_of(text))):
+        raise FrameError(
+            f"where {text!r} has to do with clock times, which Spark would read in {zone}",
+            "a session in UTC: one that is not would give other features",
+            "spark.conf.set('spark.sql.session.timeZone', 'UTC')",
+        )
+
+
+def _zone(frame: DataFrame) -> str:
+    return str(frame.sparkSession.conf.get("spark.sql.session.timeZone"))
 
 
 def mapped(scan: Scan, make: Mapped, schema: T.StructType | str, *, parallelism: int) -> DataFrame:
@@ -179,9 +213,11 @@ def mapped(scan: Scan, make: Mapped, schema: T.StructType | str, *, parallelism:
         rows = only_reachable(frame_of(scan.source), scan.bounds).select(
             *scan.columns, *[F.expr(text).alias(column) for column, text in scan.conditions.items()]
         )
+        given = None if _zone(rows) == "UTC" else scan.given
 
         def from_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            yield from make(blobs.chunks(batches))
+            # Spark's instants carry the zone of its session; those that tasks read carry UTC, as all shall.
+            yield from make(blobs.chunks(batches if given is None else (one.cast(given) for one in batches)))
 
         # Packing needs a column of many rows at once: Spark has no operator that sees one.
         return rows.mapInArrow(from_rows, schema)

@@ -17,11 +17,12 @@ Bounds = tuple[int | None, int | None]
 
 def reach_of(features: Iterable[Feature], between: tuple[int, int] | None) -> Bounds:
     """Return the bounds of ``event_ts`` that some moment of ``[first, last)`` can see in some window."""
-    if between is None:
-        return None, None
-    first, last = between
-    longest = longest_of(features)
-    return (None if longest is None else first - longest), last
+    return _bounds(longest_of(features), between)
+
+
+def reach_of_views(views: Iterable[FeatureView], between: tuple[int, int] | None) -> Bounds:
+    """Return :func:`reach_of` the features of views."""
+    return _bounds(longest_of_views(views), between)
 
 
 def longest_of(features: Iterable[Feature]) -> int | None:
@@ -50,6 +51,13 @@ def only_reachable(source: DataFrame, bounds: Bounds) -> DataFrame:
     if since is not None:
         kept = kept.where(F.col(EVENT_TS) >= F.timestamp_micros(F.lit(since)))
     return kept
+
+
+def _bounds(longest: int | None, between: tuple[int, int] | None) -> Bounds:
+    if between is None:
+        return None, None
+    first, last = between
+    return (None if longest is None else first - longest), last
 
 
 def _reach(view: FeatureView) -> int | None:

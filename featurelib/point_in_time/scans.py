@@ -16,9 +16,11 @@ import pyarrow.compute as pc
 from pyarrow import fs
 from pyarrow import parquet as pq
 
+from featurelib.errors import FrameError
 from featurelib.expressions.frames import PolarsExpression, only_where, with_expressions
 
 _BATCH_ROWS: Final = 262_144
+_REWRITE: Final = "rewrite the file as its table says, or give the source as a Spark frame"
 _MICROS_A_UNIT: Final = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 
@@ -132,18 +134,25 @@ class Reading:
 def batches_of(parts: Iterable[FilePart], reading: Reading) -> Iterator[pa.RecordBatch]:
     """Yield the wanted rows of the parts, typed as asked; columns that a file lacks are null.
 
-    Row groups whose statistics say that they hold no wanted instant are not read.
+    Row groups whose statistics say that they hold no wanted instant are not read. Instants are taken as UTC
+    where a file gives them no zone, and are converted from any other.
+
+    Raises:
+        FrameError: a column of a file is of another kind than asked for.
     """
     for part in parts:
         with _opened(part.path) as source:
             # Of the time units INT96 could be read as, only microseconds hold every instant of Spark's.
             file = pq.ParquetFile(source, pre_buffer=False, coerce_int96_timestamp_unit="us")
-            groups = [group for group in part.of(file.num_row_groups) if _is_wanted(file, group, reading)]
-            held = set(file.schema_arrow.names)
-            columns = [name for name in reading.read.names if name in held]
-            read = file.iter_batches(_BATCH_ROWS, groups, columns, use_threads=False) if groups else ()
+            held = _held(file, reading.read, part.path)
+            groups = [
+                group for group in part.of(file.num_row_groups) if _is_wanted(file, held, group, reading)
+            ]
+            read = (
+                file.iter_batches(_BATCH_ROWS, groups, [*held.values()], use_threads=False) if groups else ()
+            )
             for batch in read:
-                stored = _complete(batch, part.partition, reading.read)
+                stored = _complete(batch, held, part.partition, reading.read)
                 wanted = _wanted_rows(_asked(stored, reading), reading)
                 yield from _with_conditions(wanted, reading).to_batches()
 
@@ -155,11 +164,56 @@ def _opened(path: str) -> pa.NativeFile:
     return filesystem.open_input_file(inner)
 
 
-def _is_wanted(file: pq.ParquetFile, group: int, reading: Reading) -> bool:
+def _held(file: pq.ParquetFile, wanted: pa.Schema, path: str) -> dict[str, str]:
+    """Return the columns that the file holds, by the name they are asked for; case counts only between twins.
+
+    Raises:
+        FrameError: a column is of another kind than its table says, or one of several that differ in case.
+    """
+    types = dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
+    held: dict[str, str] = {}
+    for asked in wanted:
+        alike = [name for name in types if name.lower() == asked.name.lower()]
+        if asked.name in alike:
+            alike = [asked.name]
+        if len(alike) > 1:
+            raise FrameError(f"columns {alike} in {path}", f"one column {asked.name!r}", _REWRITE)
+        for name in alike:
+            if not _fits(types[name], asked.type):
+                raise FrameError(f"column {name!r} is {types[name]} in {path}", str(asked.type), _REWRITE)
+            held[asked.name] = name
+    return held
+
+
+def _fits(stored: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether a stored value is one of the wanted type, perhaps narrower; nothing is parsed or guessed."""
+    if pa.types.is_dictionary(stored):
+        return _fits(stored.value_type, wanted)
+    if pa.types.is_integer(stored):
+        return bool(
+            pa.types.is_integer(wanted) or pa.types.is_floating(wanted) or pa.types.is_decimal(wanted)
+        )
+    alike = (
+        *(
+            pa.types.is_timestamp,
+            pa.types.is_date,
+            pa.types.is_floating,
+            pa.types.is_decimal,
+            pa.types.is_boolean,
+        ),
+        *(_is_text, pa.types.is_binary, pa.types.is_nested, pa.types.is_duration),
+    )
+    return any(is_kind(stored) and is_kind(wanted) for is_kind in alike) or stored == wanted
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _is_wanted(file: pq.ParquetFile, held: Mapping[str, str], group: int, reading: Reading) -> bool:
     """Whether a row group can hold an instant that is wanted, by its statistics."""
-    stored = reading.stored.get(reading.instant or "")
-    names = file.schema_arrow.names
-    if stored not in names or (reading.since is None and reading.until is None):
+    stored = held.get(reading.stored.get(reading.instant or "", ""))
+    if stored is None or (reading.since is None and reading.until is None):
         return True
     kind = file.schema_arrow.field(stored).type
     unit = _MICROS_A_UNIT.get(kind.unit) if pa.types.is_timestamp(kind) else None
@@ -175,12 +229,14 @@ def _is_wanted(file: pq.ParquetFile, group: int, reading: Reading) -> bool:
     return not reading.excludes(bounds.min_raw * unit, bounds.max_raw * unit)
 
 
-def _complete(batch: pa.RecordBatch, partition: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
+def _complete(
+    batch: pa.RecordBatch, held: Mapping[str, str], partition: Mapping[str, Any], schema: pa.Schema
+) -> pa.Table:
     """Return the batch with the types asked for, partition values and missing columns filled in."""
     columns = []
     for wanted in schema:
-        if wanted.name in batch.schema.names:
-            column = batch.column(wanted.name)
+        if wanted.name in held:
+            column = batch.column(held[wanted.name])
             columns.append(column if column.type == wanted.type else column.cast(wanted.type))
         else:
             value = pa.scalar(partition.get(wanted.name), wanted.type)

@@ -9,12 +9,13 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from featurelib.column_types import decimal_digits
 from featurelib.specs import ColumnType, LandedTable
 
 REASONS: Final = "_reasons"
 """Array of texts: why a row is in quarantine; empty for a good row."""
 
-SPARK_TYPES: Final[dict[str, T.DataType]] = {
+_SPARK_TYPES: Final[dict[str, T.DataType]] = {
     "string": T.StringType(),
     "boolean": T.BooleanType(),
     "int": T.IntegerType(),
@@ -24,9 +25,22 @@ SPARK_TYPES: Final[dict[str, T.DataType]] = {
     "timestamp_utc": T.TimestampType(),
 }
 
+_WORDS: Final = {kind: name for name, kind in _SPARK_TYPES.items()}
+
 _SAYS_UTC = r"^\s*\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|\+00:?00)\s*$"
 _SHOWN = 40
 _BETWEEN = "\x1f"
+
+
+def spark_type(kind: ColumnType) -> T.DataType:
+    """Return the Spark type of a column type."""
+    digits = decimal_digits(kind)
+    return _SPARK_TYPES[kind] if digits is None else T.DecimalType(*digits)
+
+
+def type_name(kind: T.DataType) -> str:
+    """Return the column type that a Spark type is, and Spark's own word where it is none."""
+    return _WORDS.get(kind, kind.simpleString())
 
 
 def to_typed(received: DataFrame, *, table: LandedTable) -> DataFrame:
@@ -61,14 +75,14 @@ def with_prepared(typed: DataFrame, *, table: LandedTable) -> DataFrame:
     """Add the table's derived columns, one after another, cast to their declared types."""
     prepared = typed
     for name, expression in table.derived.items():
-        kind = SPARK_TYPES[table.derived_types[name]]
+        kind = spark_type(table.derived_types[name])
         prepared = prepared.withColumn(name, F.expr(expression).cast(kind))
     return prepared
 
 
 def silver_schema(table: LandedTable) -> T.StructType:
     """Return the schema of the table's silver rows, without identity columns."""
-    return T.StructType([T.StructField(name, SPARK_TYPES[kind]) for name, kind in table.silver_types.items()])
+    return T.StructType([T.StructField(name, spark_type(kind)) for name, kind in table.silver_types.items()])
 
 
 def _texted(name: str) -> str:
@@ -81,9 +95,13 @@ def _text(name: str, *, nulls: Sequence[str]) -> Column:
 
 
 def _cast(text: Column, kind: ColumnType) -> Column:
+    typed = text.try_cast(spark_type(kind))
     if kind == "timestamp_utc":
-        return F.when(text.rlike(_SAYS_UTC), text.try_cast(SPARK_TYPES[kind]))
-    return text.try_cast(SPARK_TYPES[kind])
+        return F.when(text.rlike(_SAYS_UTC), typed)
+    digits = decimal_digits(kind)
+    if digits is not None:  # Spark would round what has more digits behind the point
+        return F.when(text.rlike(rf"^[+-]?[0-9]*(\.[0-9]{{0,{digits[1]}}}0*)?$"), typed)
+    return typed
 
 
 def _fault(name: str, kind: ColumnType) -> Column:

@@ -11,7 +11,7 @@ from pyspark.sql import types as T
 from featurelib.config_checks import source_types
 from featurelib.derived import columns_of_derived
 from featurelib.point_in_time.tasks import feature_fields
-from featurelib.quality.typing import SPARK_TYPES
+from featurelib.quality.typing import spark_type, type_name
 from featurelib.reports.text_tables import text_table
 from featurelib.specs import FeatureDefinition, FeatureView, Project
 from featurelib.timeline import LIFETIME, Window
@@ -106,13 +106,12 @@ def _types(project: Project, view: FeatureView) -> dict[str, str]:
     """Return the type of each feature, empty when the type of an input is not declared."""
     source = project.sources[view.source]
     offered = source_types(source, project.tables[source.table])
-    fields = [T.StructField(name, SPARK_TYPES[kind]) for name, kind in offered.items() if kind is not None]
+    fields = [T.StructField(name, spark_type(kind)) for name, kind in offered.items() if kind is not None]
     schema = T.StructType(fields)
     if not set(view.inputs) <= set(schema.names):
         return {}
-    words = {kind: name for name, kind in SPARK_TYPES.items()}
     found = feature_fields(view, schema)
-    return {field.name: words.get(field.dataType, field.dataType.simpleString()) for field in found}
+    return {field.name: type_name(field.dataType) for field in found}
 
 
 def _unit(feature: FeatureDefinition, unit: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +16,11 @@ from pyspark.sql import functions as F
 from featurelib.errors import FeaturelibError, InputError, QualityGateError
 from featurelib.pipeline.contents import contents
 from featurelib.pipeline.frames import source_frames, spine_frame, tie_breakers
-from featurelib.pipeline.polars_frames import published_rows, spine_columns, spine_of
+from featurelib.pipeline.future_events import future_events
+from featurelib.pipeline.polars_frames import spine_columns, spine_of
 from featurelib.pipeline.records import last_facts
 from featurelib.pipeline.scans import source_inputs, spine_input
+from featurelib.pipeline.silver import published_rows
 from featurelib.pipeline.steps import run_pipeline, run_step
 from featurelib.pipeline.without_spark import features_without_spark
 from featurelib.point_in_time import explain, features_as_of
@@ -133,6 +136,27 @@ def test_features_without_spark_equal_the_published_ones(ran: Context) -> None:
     version = published(ran.store)["features.flights"]
     there = pl.DataFrame(pl.from_arrow(read_arrow(snapshot(ran.store, "features.flights", version))))
     assert here.equals(there.sort("flight_id").select(here.columns))
+
+
+def test_events_after_the_run_s_moment_are_counted_and_told(ran: Context) -> None:
+    """The flights of the last loaded day lie after ``as_of``: the step's message and facts say how many."""
+    versions = published(ran.store)
+
+    def pinned(name: str) -> tuple[Snapshot, DataFrame]:
+        return snapshot(ran.store, f"silver.{name}", versions[f"silver.{name}"]), table(ran, f"silver.{name}")
+
+    sources = source_inputs(ran.project, pinned)
+    later = F.col("event_ts") >= F.lit(ran.as_of)
+    wanted = {name: source.frame.where(later).count() for name, source in sources.items()}
+    by_spark = {name: replace(source, blocked="for this test") for name, source in sources.items()}
+    step = last_facts(ran)["build_features"]
+
+    assert future_events(sources, ran.as_of) == {name: count for name, count in wanted.items() if count}
+    assert future_events(by_spark, ran.as_of) == future_events(sources, ran.as_of)
+    assert step["facts"]["future_events"] == future_events(sources, ran.as_of)
+    assert (
+        f"events at or after 2013-01-09T00:00:00Z: {wanted['departures']:,} of departures" in step["summary"]
+    )
 
 
 def test_tasks_prepare_sources_as_spark_does(ran: Context) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -65,6 +66,26 @@ def test_an_instant_that_does_not_say_utc_is_quarantined(frame: Any, text: str) 
     row = judged(frame, ("AA", "1", "1", text, "true"))[1]
 
     assert [f"at: '{text}' is no UTC instant (as 2013-01-31T06:00:00Z)"] == row["_reasons"]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("12.30", Decimal("12.30")), ("-0.5", Decimal("-0.50")), (".25", Decimal("0.25")), ("7", Decimal("7.00")),
+        ("1.500", Decimal("1.50")), ("1.005", None), ("100000", None), ("1e3", None), ("12,30", None), (".", None),
+    ],
+)  # fmt: skip
+def test_decimals_are_never_rounded(frame: Any, text: str, value: Decimal | None) -> None:
+    """More digits than ``decimal(7,2)`` holds, before or behind the point, put the row into quarantine."""
+    priced = LandedTable(landing="prices", columns={"price": "decimal(7,2)"})
+    rows = frame(
+        [(text, "f.csv", DAY, 1, None)], "price string, _file string, _day date, _row long, _malformed string"
+    )
+
+    row = typing.to_typed(rows, table=priced).collect()[0]
+
+    assert row.price == value
+    assert row["_reasons"] == ([] if value is not None else [f"price: '{text}' is no decimal(7,2)"])
 
 
 def test_of_equal_rows_the_first_stays(frame: Any) -> None:

@@ -8,7 +8,9 @@ from pyspark.sql import functions as F
 
 from featurelib.errors import FrameError, ModelGateError
 from featurelib.specs import EstimatorSpec, Gate, LiftStep, ModelSpec, SearchRange, Tuning
+from featurelib.training import fit
 from featurelib.training.fit import TrainingOptions, train_model
+from featurelib.training.preparation import ROW_HASH, VECTOR, fit_preparation
 
 SCHEMA = "key string, as_of_ts timestamp, place string, signal double, noise double, gappy double, late int, _split string"
 
@@ -193,3 +195,49 @@ def test_a_missing_label_column_names_the_nearest(spark):
     """A misspelt label is refused with the column that was meant."""
     with pytest.raises(FrameError, match="Did you mean 'late'"):
         train_model(frame_of(spark, rows_of(10)), model_of({"forest": FOREST}), name="m", label="lat")
+
+
+def test_medians_scales_and_categories_come_from_training_rows_alone(spark):
+    """Whatever validation and test rows hold, what is learnt of the training rows stays the same to the bit."""
+
+    def learnt(rows):
+        model = model_of({"linear": LINEAR})
+        features = ("place", "signal", "noise", "gappy")
+        options = TrainingOptions(key=("key",))
+        workshop, _ = fit._prepared(
+            frame_of(spark, rows), model, features=features, label="late", options=options
+        )
+        workshop.rows.unpersist()
+        stages = {type(stage).__name__: stage for stage in workshop.preparation.common}
+        scaler = workshop.preparation.forms["linear"][-1]
+        return (
+            stages["StringIndexerModel"].labelsArray,
+            stages["ImputerModel"].surrogateDF.collect(),
+            list(scaler.std.toArray()),
+        )
+
+    rows = rows_of()
+    elsewhere = [
+        row if row[-1] == "train" else (*row[:2], "z", row[3] * 1e6, 7.0, 1e9, *row[6:]) for row in rows
+    ]
+    all_of_it = [
+        (*row[:-1], "train" if row[-1] == "validate" and number % 2 else row[-1])
+        for number, row in enumerate(elsewhere)
+    ]
+
+    assert learnt(rows) == learnt(elsewhere)
+    assert learnt(rows) != learnt(all_of_it)
+
+
+def test_a_test_row_is_scaled_by_the_training_rows(spark):
+    """Of 2, 4, 6 in training the deviation is 2: they become 1, 2, 3, 100 on a later day becomes 50, null the median."""
+    rows = spark.createDataFrame([(1, 2.0), (2, 4.0), (3, 6.0)], "id long, amount double")
+    hashed = rows.withColumn(ROW_HASH, F.xxhash64("id"))
+    preparation = fit_preparation(hashed, features=("amount",), categorical=(), forms=("linear",))
+    later = spark.createDataFrame(
+        [(1, 2.0), (2, 4.0), (3, 6.0), (4, 100.0), (5, None)], "id long, amount double"
+    )
+
+    scaled = preparation.transform(later).orderBy("id").select(VECTOR["linear"]).collect()
+
+    assert [row[0].toArray().tolist() for row in scaled] == [[1.0], [2.0], [3.0], [50.0], [2.0]]

@@ -307,3 +307,10 @@ def test_every_function_and_parameter_is_documented() -> None:
     words = set(re.findall(r"\w+", documented()))
     assert FUNCTIONS.keys() <= words
     assert set().union(*specs.ESTIMATOR_PARAMETERS.values()) <= words
+
+
+def test_decimals_are_numbers_of_so_many_digits(tmp_path: Path) -> None:
+    """``decimal(p,s)`` is a type of any column, and its features are numbers that a model takes."""
+    sources = FILES["shop/sources.yaml"].replace("amount: double", "amount: decimal( 12, 2 )")
+    project = load_project(write_project(tmp_path, {"shop/sources.yaml": sources}), environ={})
+    assert project.tables["orders"].silver_types["amount"] == "decimal(12,2)"

@@ -39,18 +39,24 @@ CASES = [
     pytest.param(PIPELINE, 'score_from: "2024-07-01"', "score_from: tomorrow", "score_from", ['"tomorrow"', "a date, as 2013-01-31"], id="score-from-word"),
     pytest.param(PIPELINE, "  key: [order_id]", "  key: order_id", "spine.key", ['"order_id"', "a list"], id="list-expected"),
     pytest.param(PIPELINE, "  key: [order_id]", "  key: [oder_id]", "spine.key.0", ["'oder_id' is not among columns", "'order_id'"], id="spine-key-unknown"),
-    pytest.param(PIPELINE, "weekday: int}", "weekday: integer}", "spine.column_types.weekday", ['"integer"', "'int'"], id="type-unknown"),
+    pytest.param(PIPELINE, "weekday: int}", "weekday: integer}", "spine.column_types.weekday", ["'integer'", "'int'"], id="type-unknown"),
     pytest.param(PIPELINE, ", weekday: int}", "}", "spine.columns.weekday", ["must name the same columns", "'weekday'"], id="type-missing"),
     pytest.param(SOURCES, "every_day: false", "every_day: no", "tables.customers.every_day", ['"no"', "true or false", "without quotes"], id="no-is-text"),
     pytest.param(SOURCES, "every_day: false", "every_day: 0", "tables.customers.every_day", ["0", "true or false"], id="zero-is-no-boolean"),
     pytest.param(SOURCES, "landing: orders", "landing: ../orders", "tables.orders.landing", ["'../orders'", "without .."], id="landing-escapes"),
     pytest.param(SOURCES, "landing: orders", "landing: /etc", "tables.orders.landing", ["'/etc'", "below the landing root"], id="landing-absolute"),
-    pytest.param(SOURCES, "      amount: double", "      amount: money", "tables.orders.columns.amount", ['"money"', "'double'"], id="column-type-unknown"),
+    pytest.param(SOURCES, "      amount: double", "      amount: money", "tables.orders.columns.amount", ["'money'", "double", "decimal(p,s)"], id="column-type-unknown"),
+    pytest.param(SOURCES, "      amount: double", "      amount: decimal(39,2)", "tables.orders.columns.amount", ["'decimal(39,2)'", "p digits up to 38"], id="decimal-too-long"),
+    pytest.param(SOURCES, "      amount: double", "      amount: decimal(2,3)", "tables.orders.columns.amount", ["'decimal(2,3)'", "behind the point"], id="decimal-scale"),
     pytest.param(SOURCES, "      amount: double", "      Amount: double", "tables.orders.columns.Amount", ["'Amount' is no name"], id="column-name"),
     pytest.param(SOURCES, "    unique: [order_id]", "    unique: [order]", "tables.orders.unique.0", ["unknown column 'order'", "'order_id'"], id="unique-unknown"),
     pytest.param(SOURCES, "    unique: [order_id]", "    unike: [order_id]", "tables.orders.unike", ["unknown key 'unike'", "'unique'"], id="table-key"),
     pytest.param(FEATURES, "ops: [count]", "ops: [counts]", "views.spending.aggregations.2.ops.0", ['"counts"', "'count'"], id="op-unknown"),
     pytest.param(FEATURES, "windows: [7d]", "windows: [7 days]", "views.spending.aggregations.2.windows.0", ["'7 days'"], id="window"),
+    pytest.param(FEATURES, "windows: [7d]", "windows: [500ns]", "views.spending.aggregations.2.windows.0", ["'500ns'", "us, ms, s"], id="window-below-a-microsecond"),
+    pytest.param(FEATURES, "windows: [7d]", "windows: [-7d]", "views.spending.aggregations.2.windows.0", ["'-7d'", "whole positive number"], id="window-negative"),
+    pytest.param(FEATURES, "windows: [7d]", "windows: [0d]", "views.spending.aggregations.2.windows.0", ["'0d'", "whole positive number"], id="window-zero"),
+    pytest.param(FEATURES, "windows: [7d]", "windows: [9999999d]", "views.spending.aggregations.2.windows.0", ["'9999999d'", "ten thousand years"], id="window-too-long"),
     pytest.param(FEATURES, "windows: [7d]", "windows: []", "views.spending.aggregations.2.windows", ["a list without items", "at least 1"], id="no-window"),
     pytest.param(FEATURES, "windows: [7d]", "windows: [7d, 7d]", "views.spending.aggregations.2", ["window given twice: 7d"], id="window-twice"),
     pytest.param(FEATURES, "windows: [7d]", "window: [7d]", "views.spending.aggregations.2.window", ["unknown key 'window'", "'windows'"], id="aggregation-key"),
@@ -62,7 +68,7 @@ CASES = [
     pytest.param(FEATURES, "ops: [sum, mean]", "ops: [histogram], edges: [2, 1]", "views.spending.aggregations.0", ["'edges' must rise"], id="edges"),
     pytest.param(FEATURES, "ops: [count]", "ops: [count], where: amount > 1", "views.spending.aggregations.2.where", ["'where' needs a name"], id="where-without-name"),
     pytest.param(FEATURES, "ops: [count]", "ops: [count], values: [a]", "views.spending.aggregations.2", ["'values' needs by"], id="values-without-by"),
-    pytest.param(FEATURES, "ops: [last]", "ops: [last], by: dear", "views.spending.aggregations.1.ops.0", ["'last' by a column needs values"], id="map-of-last"),
+    pytest.param(FEATURES, "ops: [sum, mean]", "ops: [sum], by: dear, ratio_to: 7d", "views.spending.aggregations.0.ops.0", ["'sum' has no ratio", "maps not"], id="map-of-ratios"),
     pytest.param(FEATURES, "ops: [sum, mean]", "ops: [max], ratio_to: 7d", "views.spending.aggregations.0.ops.0", ["'max' has no ratio"], id="ratio-of-max"),
     pytest.param(FEATURES, "ops: [sum, mean]", "ops: [sum], ratio_to: 1d", "views.spending.aggregations.0.ratio_to", ["'1d' divided by itself"], id="ratio-to-itself"),
     pytest.param(FEATURES, "    source: customers", "    source: customers\n    delay: 500d", "views.facts.latest.max_age", ["'400d' is not longer than the delay"], id="age-within-delay"),
@@ -86,6 +92,7 @@ CASES = [
     pytest.param(QUALITY, "on_fail: warn", "on_fail: ignore", "rules.orders.1.on_fail", ['"ignore"', "'quarantine'"], id="on-fail"),
     pytest.param(BASE, "shuffle_partitions: 8", "shuffle_partitions: eight", "spark.shuffle_partitions", ['"eight"', "a whole number"], id="settings-type"),
     pytest.param(BASE, "  conf: {}", "  conf: {spark.speculation: true}", "spark.conf.spark.speculation", ["true", "expected: text", 'in quotes: "true"'], id="spark-conf-boolean"),
+    pytest.param(BASE, "  conf: {}", "  conf: {spark.sql.session.timeZone: Europe/Berlin}", "spark.conf.spark.sql.session.timeZone", ["'Europe/Berlin'", "in UTC everywhere"], id="session-not-utc"),
     pytest.param(LOCAL, "  master: local[*]", "  mastr: local[*]", "spark.mastr", ["unknown key 'mastr'", "'master'"], id="env-key"),
     # unknown names across files
     pytest.param(PIPELINE, "  table: orders", "  table: order", "spine.table", ["unknown table 'order'", "'orders'"], id="spine-table"),
@@ -139,6 +146,7 @@ CASES = [
     pytest.param(FEATURES, "inputs: [joined_year]", "inputs: [joined]", "views.facts.latest.inputs.0", ["no column 'joined'", "'joined_year'"], id="latest-unknown"),
     pytest.param(SOURCES, "{keys: [customer]}", "{keys: [customer, shop]}", "views.spending.entity", ["no column 'shop'"], id="key-not-in-source"),
     pytest.param(PIPELINE, "customer: string, weekday", "customer: long, weekday", "views.spending.entity", ["'customer' is a string in source orders and a long in the spine"], id="key-types"),
+    pytest.param(SOURCES, "{keys: [customer]}", "{keys: [amount]}", "views.spending.entity", ["no column 'amount'"], id="key-not-in-spine"),
     pytest.param(PIPELINE, "  name: returned", "  name: facts__joined_year_latest", "views.facts", ["'facts__joined_year_latest' is also a column of the label"], id="feature-is-label"),
     # models
     pytest.param(MODELS, '"facts__*"]', '"fact__*"]', "models.returns.features.3", ["'fact__*' matches no", "Did you mean 'facts__*'?"], id="pattern"),
@@ -176,6 +184,18 @@ def test_fault_is_named_with_its_place(
     for fragment in fragments:
         assert fragment in text
     assert caught.value.exit_code == 2
+
+
+def test_an_entity_is_not_told_by_a_double(shop: Path) -> None:
+    """0.1 + 0.2 is not 0.3: a key is a text, a whole number, a decimal, a date or an instant."""
+    changed = {
+        PIPELINE: FILES[PIPELINE].replace("customer: string", "customer: double"),
+        SOURCES: FILES[SOURCES].replace("      customer: string", "      customer: double"),
+    }
+    with changed_project(shop, changed) as folder, pytest.raises(ConfigErrors) as caught:
+        load_project(folder, environ={})
+    said = [problem.given for problem in caught.value.problems if problem.path == "views.spending.entity"]
+    assert said == ["key 'customer' is a double"]
 
 
 PLACES = [

@@ -37,11 +37,37 @@ def test_durations(text: str, micros: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "0d", "-1d", "01d", "1", "d", "1.5h", "1h30m", "1 d", "1D", "1y", "1d\n", "١d"]
+    "text",
+    [
+        "",
+        "0d",
+        "-1d",
+        "01d",
+        "1",
+        "d",
+        "1.5h",
+        "1h30m",
+        "1 d",
+        "1D",
+        "1y",
+        "1d\n",
+        "١d",
+        "500ns",
+        "0us",
+        "0.5us",
+    ],
 )
 def test_other_durations_are_refused(text: str) -> None:
     """Anything else says what a duration looks like."""
     with pytest.raises(ConfigError, match="15m, 6h or 30d"):
+        duration_micros(text)
+
+
+@pytest.mark.parametrize("text", ["3652501d", "99999999999999999999us"])
+def test_durations_beyond_any_calendar_are_refused(text: str) -> None:
+    """What 64 bits of microseconds could not hold beside an instant is a lifetime."""
+    assert duration_micros("3652500d") == 315_576_000_000_000_000
+    with pytest.raises(ConfigError, match="without bound is lifetime"):
         duration_micros(text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from featurelib import cli
 from featurelib.config import ConfigErrors, load_project
 from featurelib.errors import ConfigError
-from featurelib.pipeline.feature_tests import load_tests, run_tests
+from featurelib.pipeline.feature_tests import differences, load_tests, run_tests
 from featurelib.specs import Project
+from tests.unit.shop_project import MODELS, SOURCES
 from tests.without_spark.test_without_spark import project_in
 
 FLIGHTS = Path(__file__).parents[2] / "conf" / "flights"
@@ -44,6 +46,56 @@ def test_a_passing_test_is_counted(tmp_path: Path) -> None:
     """The report says how many tests and questions there were."""
     report, failed = run_tests(shop(tmp_path, SPENDING))
     assert (report.rpartition(",")[0], failed) == ("1 tests passed, 2 questions", 0)
+
+
+KINDS = """\
+views:
+  kinds:
+    entity: customer
+    source: orders
+    aggregations:
+      - {input: amount, ops: [sum, last_k, median], k: 2, windows: [lifetime], by: dear}
+      - {input: ordered_ts, ops: [max], windows: [lifetime]}
+      - {input: day, ops: [last], windows: [lifetime]}
+"""
+TYPED = """\
+every_type_can_be_said:
+  rows:
+    orders:
+      - {order_id: a, customer: ann, amount: 60, dear: true, day: "2024-05-01", ordered_ts: "2024-05-01T10:00:00Z", settled_ts: "2024-05-02"}
+      - {order_id: b, customer: ann, amount: 5, dear: false, day: "2024-05-02", ordered_ts: "2024-05-02T10:00:00Z", settled_ts: "2024-05-02T11:00:00Z"}
+  features:
+    - customer: ann
+      as_of_ts: "2024-05-03"
+      kinds__amount_sum_lifetime_by_dear: {"true": 60, "false": 5}
+      kinds__amount_last2_lifetime_by_dear: {"true": [60], "false": [5]}
+      kinds__amount_median_lifetime_by_dear: {"true": 60, "false": 5}
+      kinds__ordered_ts_max_lifetime: "2024-05-02T10:00:00Z"
+      kinds__day_last_lifetime: "2024-05-02"
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "instead", "differs"),
+    [
+        ("", "", 0),
+        ('"false": [5]', '"false": [5, 5]', 1),
+        ('{"true": 60, "false": 5}', '{"true": 60}', 2),
+        ('T10:00:00Z"\n      kinds__day', 'T10:00:01Z"\n      kinds__day', 1),
+        ('lifetime: "2024-05-02"', 'lifetime: "2024-05-01"', 1),
+    ],
+)
+def test_maps_dates_and_instants_are_compared(tmp_path: Path, said: str, instead: str, differs: int) -> None:
+    """Maps are mappings, instants and dates are texts; each is told from another value."""
+    models = MODELS.replace('"spending__*", "facts__*"', '"!*__*"')
+    changed = {"shop/features.yaml": KINDS, "shop/models.yaml": models}
+    project = project_in(tmp_path, changed)
+    (Path(project.folder) / "tests").mkdir()
+    (Path(project.folder) / "tests" / "kinds.yaml").write_text(
+        TYPED.replace(said, instead) if said else TYPED
+    )
+    (test,) = load_tests(project)
+    assert len(list(differences(project, test))) == differs
 
 
 def test_a_difference_is_shown_at_its_line(tmp_path: Path) -> None:
@@ -91,3 +143,21 @@ def test_no_tests_is_an_error(tmp_path: Path) -> None:
     """A folder without tests does not pass silently."""
     with pytest.raises(ConfigError, match="no tests in"):
         load_tests(project_in(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("given", "is_taken"),
+    [("12.5", True), ('"12.50"', True), ("12.505", False), ("12345", False), ("true", False)],
+)
+def test_decimals_are_given_as_numbers_or_texts(tmp_path: Path, given: str, is_taken: bool) -> None:
+    """``decimal(6,2)`` takes what it holds exactly, and nothing else."""
+    sources = SOURCES.replace("      items: int", "      price: decimal(6,2)\n      items: int")
+    project = project_in(tmp_path, {"shop/sources.yaml": sources})
+    (Path(project.folder) / "tests").mkdir()
+    text = SPENDING.replace("amount: 60", f"amount: 60, price: {given}")
+    (Path(project.folder) / "tests" / "spending.yaml").write_text(text, encoding="utf-8")
+    if is_taken:
+        assert load_tests(project)[0].rows["orders"][0]["price"] == Decimal("12.5")
+    else:
+        with pytest.raises(ConfigErrors, match=r"a value of type decimal\(6,2\)"):
+            load_tests(project)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from featurelib.errors import ConfigError
 from featurelib.pipeline.why import rendered, why
+from featurelib.specs import Project
 from tests.unit.shop_project import MODELS
 from tests.without_spark.test_without_spark import CUSTOMERS, ORDERS, at, project_in, silver_of
 
@@ -138,3 +143,110 @@ def test_windows_of_every_kind_list_their_events(tmp_path: Path) -> None:
         (40.0, ("last 2", "30d", "30d where amount < 50", "30d big=0"), ()),
         (10.0, ("30d", "30d where amount < 50", "30d big=0"), ("not among the last 2",)),
     ]
+
+
+INCLUSIVE = """\
+views:
+  spending:
+    entity: customer
+    source: orders
+    boundary: inclusive
+    aggregations:
+      - {input: amount, ops: [count], windows: [1d, "last 2"]}
+"""
+
+
+def shop_with(folder: Path, features: str) -> Project:
+    """The shop project with one view, which no model takes."""
+    models = MODELS.replace('"spending__*", "facts__*"', '"!*__*"')
+    return project_in(folder, {"shop/features.yaml": features, "shop/models.yaml": models})
+
+
+def order(number: int, ordered: datetime, settled: datetime, amount: float | None = 1.0) -> dict[str, Any]:
+    """An order of ann."""
+    return {
+        "order_id": f"o{number}",
+        "customer": "ann",
+        "amount": amount,
+        "ordered_ts": ordered,
+        "settled_ts": settled,
+    }
+
+
+def test_an_inclusive_boundary_sees_what_happens_or_is_known_at_the_very_moment(tmp_path: Path) -> None:
+    """At noon, an order of noon and one settled at noon are in; a second later neither would be yet."""
+    project = shop_with(tmp_path, INCLUSIVE)
+    rows = [
+        order(1, at(8, 12), at(8, 12)),
+        order(2, at(8, 11), at(8, 12)),
+        order(3, at(8, 11), at(8, 13)),
+        order(4, at(7, 12), at(7, 13)),
+        order(5, at(7, 11), at(7, 12)),
+        order(6, at(8, 13), at(8, 13)),
+    ]
+    silver = silver_of(project, orders=rows, customers=[])
+
+    answer = why(project, project.views[0], {"customer": "ann"}, at(8, 12), silver)
+
+    assert dict(answer.features) == {"spending__amount_count_1d": 3, "spending__amount_count_last2": 2}
+    assert [(event.event_ts, event.windows, event.left_out) for event in answer.events] == [
+        (at(8, 13), (), ("not yet happened",)),
+        (at(8, 12), ("1d", "last 2"), ()),
+        (at(8, 11), (), ("not yet known",)),
+        (at(8, 11), ("1d", "last 2"), ()),
+        (at(7, 12), ("1d",), ("not among the last 2",)),
+        (at(7, 11), (), ("too old for 1d", "not among the last 2")),
+    ]
+
+
+def test_a_null_is_among_the_newest_and_counts_for_nothing(tmp_path: Path) -> None:
+    """Of the newest two events one has no amount: it is left out as null, not as too old, and none moves up."""
+    features = INCLUSIVE.replace("amount, ops", "per_item, ops").replace('1d, "last 2"', '"last 2"')
+    project = shop_with(tmp_path, features)
+    rows = [order(day, at(day), at(day)) | {"per_item": None if day == 2 else 1.0} for day in (1, 2, 3)]
+
+    answer = why(
+        project, project.views[0], {"customer": "ann"}, at(5), silver_of(project, orders=rows, customers=[])
+    )
+
+    assert dict(answer.features) == {"spending__per_item_count_last2": 1}
+    assert [(event.windows, event.left_out) for event in answer.events] == [
+        (("last 2",), ()),
+        ((), ("per_item is null",)),
+        ((), ("not among the last 2",)),
+    ]
+
+
+@pytest.mark.parametrize("boundary", ["exclusive", "inclusive"])
+@pytest.mark.parametrize("delay", ["", "    delay: 1h\n"])
+def test_the_events_listed_for_a_window_are_those_it_counts(
+    tmp_path: Path, boundary: str, delay: str
+) -> None:
+    """Random orders, late and missing ones among them: as many events name a window as its count says."""
+    dice = random.Random(boundary + delay)
+    counts = "windows: [1h, 1d, lifetime, last 1, last 4]"
+    features = (
+        f"views:\n  spending:\n    entity: customer\n    source: orders\n    boundary: {boundary}\n{delay}"
+        f"    aggregations:\n      - {{ops: [count], {counts}}}\n"
+        f"      - {{input: per_item, name: few, ops: [count], {counts}, where: amount < 5}}\n"
+    )
+    project = shop_with(tmp_path, features)
+    hours = [dice.randrange(72) for _ in range(40)]
+    rows = [
+        order(number, at(1 + hour // 24, hour % 24), at(1 + hour // 24, hour % 24), float(dice.randrange(10)))
+        | {"settled_ts": at(1 + late // 24, late % 24), "per_item": dice.choice([None, 1.0])}
+        for number, hour in enumerate(hours)
+        for late in [hour + dice.choice([0, 0, 1, 30])]
+    ]
+    silver = silver_of(project, orders=rows, customers=[])
+    for hour in (0, 11, 30, 71):
+        moment = at(1 + hour // 24, hour % 24)
+
+        answer = why(project, project.views[0], {"customer": "ann"}, moment, silver)
+
+        listed = Counter(window for event in answer.events for window in event.windows)
+        for name, count in answer.features.items():
+            window = name.rpartition("_")[2].replace("last", "last ")
+            label = f"{window} where amount < 5" if "few" in name else window
+            assert listed[label] == count, (name, moment)
+        assert all(event.windows or event.left_out for event in answer.events)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import pytest
 
 from featurelib.config import load_project
 from featurelib.errors import ConfigError
-from featurelib.expressions.frames import POLARS_TYPES
-from featurelib.pipeline.polars_frames import spine_of, types_of, used_columns
+from featurelib.expressions.frames import polars_type
+from featurelib.pipeline.polars_frames import spine_of, used_columns
+from featurelib.pipeline.silver import types_of
 from featurelib.pipeline.without_spark import chosen_views, features_without_spark
 from featurelib.specs import Project
-from tests.unit.shop_project import mutated, write_project
+from tests.unit.shop_project import MODELS, SOURCES, mutated, write_project
 
 
 def at(day: int, hour: int = 0) -> datetime:
@@ -44,9 +46,9 @@ def project_in(folder: Path, changed: dict[str, str] | None = None) -> Project:
 def silver_of(project: Project, **tables: list[dict[str, Any]]) -> Any:
     """A reader of literal silver rows."""
 
-    def rows(table: str, columns: frozenset[str] | None) -> pl.DataFrame:
+    def rows(table: str, columns: frozenset[str] | None, span: object = None) -> pl.DataFrame:
         types = types_of(project, table)
-        schema = {name: POLARS_TYPES[types[name]] for name in types if columns is None or name in columns}
+        schema = {name: polars_type(types[name]) for name in types if columns is None or name in columns}
         return pl.DataFrame(tables[table], schema=schema)
 
     return rows
@@ -96,3 +98,39 @@ def test_unknown_view_is_answered_with_the_nearest(tmp_path: Path) -> None:
     """A misspelt view names the one that was meant."""
     with pytest.raises(ConfigError, match=r"unknown view 'spendng'.* Did you mean 'spending'"):
         chosen_views(project_in(tmp_path), ["spendng"])
+
+
+DECIMALS = """\
+views:
+  spending:
+    entity: customer
+    source: orders
+    aggregations:
+      - {input: amount, ops: [sum, mean, min, max, last, count_distinct, median], windows: [30d]}
+      - {input: amount, ops: [count], windows: [30d], name: paid, where: amount IS NOT NULL}
+"""
+
+
+def test_decimals_stay_exact(tmp_path: Path) -> None:
+    """A hundred times 0.10 is 10.00: sums have ten digits more, means four more behind the point."""
+    sources = SOURCES.replace("amount: double", "amount: decimal(12,2)").replace(
+        "per_item: amount / items\n      dear: per_item > 100",
+        "per_item: CAST(amount AS double) / items\n      dear: per_item > 100",
+    )
+    sources = sources.replace("CASE WHEN amount > 50", "CASE WHEN items > 50")
+    models = MODELS.replace('"spending__*", "facts__*"', '"spending__*"')
+    project = project_in(
+        tmp_path, {"shop/sources.yaml": sources, "shop/features.yaml": DECIMALS, "shop/models.yaml": models}
+    )
+    dimes = [{**ORDERS[0], "order_id": f"d{n}", "amount": Decimal("0.10")} for n in range(100)]
+    silver = silver_of(
+        project, orders=[*dimes, {**ORDERS[0], "amount": Decimal("0.05")}], customers=CUSTOMERS
+    )
+    spine = pl.DataFrame({"customer": ["ann"], "as_of_ts": [at(5)]})
+
+    (row,) = features_without_spark(project, project.views, spine, silver).iter_rows()
+
+    assert row[2:] == (
+        *(Decimal("10.05"), Decimal("0.099505"), Decimal("0.05"), Decimal("0.10"), Decimal("0.05")),
+        *(2, 0.1, 101),
+    )
