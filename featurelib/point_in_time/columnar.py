@@ -19,14 +19,14 @@ from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from featurelib.point_in_time import blobs
-from featurelib.point_in_time.buckets import AS_OF, SPINE_TAG, with_features
+from featurelib.point_in_time.buckets import SPINE_TAG, with_features
 from featurelib.point_in_time.inputs import mapped
 from featurelib.point_in_time.placement import Instants, Placement
 from featurelib.point_in_time.plans import KeyPlan, Plan
+from featurelib.point_in_time.slicing import ASKED
 from featurelib.point_in_time.small import SmallKey, with_small_features
 
 _OUTPUT_ROWS = 65_536
-_ASKED = Instants((AS_OF,), 0)
 
 _Given: TypeAlias = tuple[Callable[[Iterable[pa.Table]], Iterator[pa.RecordBatch]], T.StructType | str]
 """What is made of tables of spine rows, and its schema."""
@@ -39,7 +39,7 @@ def columnar_features(plan: Plan) -> DataFrame:
     """
     small = [_small_key(key) for key in plan.keys if not key.shuffled]
     shuffled = [key for key in plan.keys if key.shuffled]
-    gives = [_packing(key.placement, _ASKED, SPINE_TAG) for key in shuffled] + [_finishing(plan.schema)]
+    gives = [_packing(key.placement, ASKED, SPINE_TAG) for key in shuffled] + [_finishing(plan.schema)]
     first, schema = gives[0]
 
     def begun(spine: Iterable[pa.Table]) -> Iterator[pa.RecordBatch]:

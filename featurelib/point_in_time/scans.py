@@ -129,26 +129,29 @@ class Reading:
         return too_old or too_new
 
 
-def batches_of(parts: Iterable[FilePart], reading: Reading) -> Iterator[pa.RecordBatch]:
+def batches_of(
+    parts: Iterable[FilePart], reading: Reading, *, batch_rows: int = _BATCH_ROWS
+) -> Iterator[pa.RecordBatch]:
     """Yield the wanted rows of the parts, typed as asked; columns that a file lacks are null.
 
     Row groups whose statistics say that they hold no wanted instant are not read.
     """
     for part in parts:
-        with _opened(part.path) as source:
+        with opened(part.path) as source:
             # Of the time units INT96 could be read as, only microseconds hold every instant of Spark's.
             file = pq.ParquetFile(source, pre_buffer=False, coerce_int96_timestamp_unit="us")
             groups = [group for group in part.of(file.num_row_groups) if _is_wanted(file, group, reading)]
             held = set(file.schema_arrow.names)
             columns = [name for name in reading.read.names if name in held]
-            read = file.iter_batches(_BATCH_ROWS, groups, columns, use_threads=False) if groups else ()
+            read = file.iter_batches(batch_rows, groups, columns, use_threads=False) if groups else ()
             for batch in read:
                 stored = _complete(batch, part.partition, reading.read)
                 wanted = _wanted_rows(_asked(stored, reading), reading)
                 yield from _with_conditions(wanted, reading).to_batches()
 
 
-def _opened(path: str) -> pa.NativeFile:
+def opened(path: str) -> pa.NativeFile:
+    """Open a file by its absolute path or URI."""
     if "://" not in path:
         return pa.OSFile(path)
     filesystem, inner = fs.FileSystem.from_uri(path.replace("s3a://", "s3://", 1))

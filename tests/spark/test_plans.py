@@ -147,7 +147,11 @@ def test_explain_says_who_scans_what_and_why(scans: dict[str, SnapshotScan]) -> 
     why = "its files hold rows that are deleted (deletion vectors)"
     blocked = replace(scans["arrivals"], blocked=why)
 
-    text = str(explain(scans["spine"], VIEWS, {"arrivals": blocked}, limits=Limits(bucket_bytes=10_000)))
+    text = str(
+        explain(
+            scans["spine"], VIEWS, {"arrivals": blocked}, limits=Limits(bucket_bytes=10_000, find_hot=False)
+        )
+    )
 
     source = f"  arrivals: scanned by Spark: {why}; 6 files, 300 rows, about 23.4 KiB in memory"
     assert text.splitlines() == [
@@ -176,9 +180,10 @@ def test_time_slices_need_the_moments_of_the_spine(scans: dict[str, SnapshotScan
     limits = replace(SHUFFLED, hot=(Hot(("origin",), (("JFK",),), slices=3),))
     sources = {"arrivals": scans["arrivals"]}
 
-    assert "  hot entities: 1, each cut into 3 time slices, a bucket each" in str(
-        explain(scans["spine"], VIEWS, sources, limits=limits)
-    )
+    said = str(explain(scans["spine"], VIEWS, sources, limits=limits))
+    assert "  hot entity origin = 'JFK', as given: 3 time slices, a bucket each" in said
+    even = explain(scans["spine"], VIEWS, sources, limits=replace(limits, find_hot=False))
+    assert [hot.slices for key in even.keys for hot in key.hot] == [3]
     with pytest.raises(FrameError, match="give between"):
         explain(scans["spine"].frame, VIEWS, sources, limits=limits)
 
