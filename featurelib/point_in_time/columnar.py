@@ -41,11 +41,14 @@ def columnar_features(plan: Plan) -> DataFrame:
     shuffled = [key for key in plan.keys if key.shuffled]
     gives = [_packing(key.placement, ASKED, SPINE_TAG) for key in shuffled] + [_finishing(plan.schema)]
     first, schema = gives[0]
+    piece_bytes = plan.bucket_bytes
 
     def begun(spine: Iterable[pa.Table]) -> Iterator[pa.RecordBatch]:
-        yield from first(with_small_features(spine, small) if small else spine)
+        yield from first(with_small_features(spine, small, piece_bytes=piece_bytes) if small else spine)
 
-    carried = mapped(plan.spine, begun, schema, parallelism=plan.parallelism)
+    carried = mapped(
+        plan.spine, begun, schema, parallelism=plan.parallelism, makes=plan.spine_memory if small else None
+    )
     for key, given in zip(shuffled, gives[1:], strict=True):
         carried = _through(key, carried, plan, given)
     return carried

@@ -22,7 +22,7 @@ from featurelib.point_in_time.inputs import Input, Scan, frame_of, source_scan
 from featurelib.point_in_time.placement import Instants, Placement
 from featurelib.point_in_time.reach import longest_of, reach_of
 from featurelib.point_in_time.slicing import ASKED, Hot, Weighed, found, named
-from featurelib.point_in_time.snapshots import SnapshotScan
+from featurelib.point_in_time.snapshots import SLICE_BYTES, SnapshotScan
 from featurelib.point_in_time.tasks import condition_columns, feature_fields, order_of, source_task
 from featurelib.specs import FeatureView
 
@@ -31,6 +31,8 @@ _PACKED: Final = 4
 _TEXT_BYTES: Final = 24
 _MARGIN: Final = 8
 """How many times ``bucket_bytes`` a bucket may hold before it is refused: keys are never quite even."""
+_REPEATED: Final = 4
+"""How often the rows of a key may be gone through, rather than shuffle the spine by it."""
 _SLOW: Final = 8
 """An entity with less than this part of ``bucket_bytes`` keeps no worker busy for long."""
 
@@ -41,7 +43,7 @@ class Limits:
 
     Attributes:
         buckets: number of buckets of every shuffle; None lets the plan choose.
-        bucket_bytes: what one bucket's inputs may take in memory; a worker needs about three times that.
+        bucket_bytes: what one bucket's inputs may take in memory; a worker needs about five times that.
         broadcast_bytes: a source up to this size in memory is small: tasks read it whole where that
             saves a shuffle of the spine. 0 shuffles everything.
         hot: entities that are cut into time slices, each once; the answer is the same with and without.
@@ -114,7 +116,7 @@ class Plan:
         buckets: of every shuffle.
         buckets_why: what their number follows from.
         parallelism: tasks to aim at where inputs are small.
-        most_bytes: what the rows of a bucket may take in memory before it is refused.
+        bucket_bytes: what the rows of a bucket, or of a piece of the spine, shall take in memory.
     """
 
     spine: Scan
@@ -124,7 +126,17 @@ class Plan:
     buckets: int
     buckets_why: str
     parallelism: int
-    most_bytes: int
+    bucket_bytes: int
+
+    @property
+    def most_bytes(self) -> int:
+        """What the rows of a bucket may take in memory before it is refused."""
+        return _MARGIN * self.bucket_bytes
+
+    @property
+    def spine_memory(self) -> int | None:
+        """Bytes of the spine with all features, None where unknown."""
+        return None if self.spine_rows is None else _carried(self.spine, self.spine_rows, self.keys)
 
     @property
     def shuffles(self) -> int:
@@ -165,10 +177,13 @@ def plan_of(
         _key_plan(key, members, sources, tie_breakers=tie_breakers, between=between, limits=limits)
         for key, members in groups.items()
     ]
-    ordered = sorted(keys, key=lambda key: key.shuffled)
     scan = Scan(spine, tuple(frame_of(spine).columns))
     rows = spine.num_records if isinstance(spine, SnapshotScan) else None
     parallelism = _parallelism(frame_of(spine))
+    if rows is not None:
+        pieces = _pieces(_carried(scan, rows, keys), parallelism, limits)
+        keys = [_shuffled_where_cheaper(key, rows, pieces) for key in keys]
+    ordered = sorted(keys, key=lambda key: key.shuffled)
     buckets, why = _buckets(scan, rows, ordered, parallelism=parallelism, limits=limits)
     features = [
         field for view in views for field in feature_fields(view, frame_of(sources[view.source]).schema)
@@ -176,7 +191,7 @@ def plan_of(
     schema = T.StructType([*frame_of(spine).schema.fields, *features])
     asked = Weighed(scan, ASKED, None if rows is None else _carried(scan, rows, keys))
     placed = tuple(_placed(key, asked, buckets, between=between, limits=limits) for key in ordered)
-    return Plan(scan, rows, placed, schema, buckets, why, parallelism, _MARGIN * limits.bucket_bytes)
+    return Plan(scan, rows, placed, schema, buckets, why, parallelism, limits.bucket_bytes)
 
 
 def _placed(
@@ -234,6 +249,20 @@ def _is_shuffled(sources: Sequence[SourcePlan], limits: Limits) -> tuple[bool, s
     if memory > limits.broadcast_bytes:
         return True, f"sources take {size(memory)}, more than broadcast_bytes {size(limits.broadcast_bytes)}"
     return False, f"sources take {size(memory)}: every task reads them whole"
+
+
+def _pieces(carried: int, parallelism: int, limits: Limits) -> int:
+    """Return into how many pieces the spine falls where it is not shuffled."""
+    return max(math.ceil(carried / limits.bucket_bytes), min(parallelism, math.ceil(carried / SLICE_BYTES)))
+
+
+def _shuffled_where_cheaper(key: KeyPlan, rows: int, pieces: int) -> KeyPlan:
+    """Return the key, shuffled if small sources would be gone through more often than that saves."""
+    events = _total(source.rows for source in key.sources)
+    if key.shuffled or events is None or pieces * events <= _REPEATED * (rows + events):
+        return key
+    why = f"{pieces} pieces of the spine would each go through {events:,} events"
+    return replace(key, shuffled=True, why=why)
 
 
 def _buckets(

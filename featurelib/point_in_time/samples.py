@@ -38,10 +38,11 @@ def sample_of(scan: Scan, columns: Sequence[str], *, rows: int) -> pa.Table | No
     if not files:
         return None
     reading = narrow.reading
-    share = max(1, rows // _PLACES)
+    parts = list(_parts(files))
+    share = max(1, rows // max(1, len(parts)))
     batches = [
         batch.slice(0, share)
-        for part in _parts(files)
+        for part in parts
         for batch in islice(batches_of([part], reading, batch_rows=share), 1)
     ]
     return pa.Table.from_batches(batches, reading.given)

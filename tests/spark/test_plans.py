@@ -129,6 +129,18 @@ def test_a_key_of_small_sources_costs_no_shuffle(
     assert explain(spine, VIEWS, sources, limits=SHUFFLED).shuffles == 2
 
 
+def test_small_sources_are_not_gone_through_again_and_again(scans: dict[str, SnapshotScan]) -> None:
+    """A spine of many short pieces is shuffled: 121 rows in nine pieces would read 300 events nine times."""
+    spine, sources = scans["spine"], {"arrivals": scans["arrivals"]}
+
+    (few,) = explain(spine, VIEWS[1:], sources, limits=Limits(bucket_bytes=5_000)).keys
+    (many,) = explain(spine, VIEWS[1:], sources, limits=Limits(bucket_bytes=1_500, find_hot=False)).keys
+
+    assert not few.shuffled
+    assert many.shuffled
+    assert many.why == "9 pieces of the spine would each go through 300 events"
+
+
 def test_files_that_no_window_reaches_are_not_read(scans: dict[str, SnapshotScan]) -> None:
     """The moments of a snapshot's spine are in its statistics, and prune the source's files."""
     far = {"as_of_ts": T0 + timedelta(days=400)}
