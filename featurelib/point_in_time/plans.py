@@ -31,7 +31,7 @@ _PACKED: Final = 4
 _TEXT_BYTES: Final = 24
 _MARGIN: Final = 8
 """How many times ``bucket_bytes`` a bucket may hold before it is refused: keys are never quite even."""
-_REPEATED: Final = 4
+_REPEATED: Final = 2
 """How often the rows of a key may be gone through, rather than shuffle the spine by it."""
 _SLOW: Final = 8
 """An entity with less than this part of ``bucket_bytes`` keeps no worker busy for long."""

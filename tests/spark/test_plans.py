@@ -133,7 +133,7 @@ def test_small_sources_are_not_gone_through_again_and_again(scans: dict[str, Sna
     """A spine of many short pieces is shuffled: 121 rows in nine pieces would read 300 events nine times."""
     spine, sources = scans["spine"], {"arrivals": scans["arrivals"]}
 
-    (few,) = explain(spine, VIEWS[1:], sources, limits=Limits(bucket_bytes=5_000)).keys
+    (few,) = explain(spine, VIEWS[1:], sources, limits=Limits(bucket_bytes=8_000)).keys
     (many,) = explain(spine, VIEWS[1:], sources, limits=Limits(bucket_bytes=1_500, find_hot=False)).keys
 
     assert not few.shuffled
