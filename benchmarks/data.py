@@ -12,6 +12,7 @@ from pyarrow import parquet as pq
 SINCE = 1_600_000_000_000_000
 YEAR = 365 * 86_400 * 1_000_000
 FILES = 4
+PIECE = 10_000_000
 INSTANT = pa.timestamp("us", tz="UTC")
 
 
@@ -39,17 +40,24 @@ def generate(root: Path, size: Size) -> Path:
     if (folder / "_DONE").exists():
         return folder
     dice = np.random.default_rng(size.seed)
-    _write(folder / "spine", {"k": _keys(dice, size, size.spine), "as_of_ts": _instants(dice, size.spine)})
+    for piece, rows in enumerate(_pieces(size.spine)):
+        _write(folder / "spine", piece, {"k": _keys(dice, size, rows), "as_of_ts": _instants(dice, rows)})
     for view in range(size.views):
-        columns = {
-            "k": _keys(dice, size, size.events),
-            "event_ts": _instants(dice, size.events),
-            "x": np.round(dice.normal(50, 20, size.events), 2),
-            "n": dice.integers(0, 1000, size.events),
-        }
-        _write(folder / f"v{view}", columns)
+        for piece, rows in enumerate(_pieces(size.events)):
+            columns = {
+                "k": _keys(dice, size, rows),
+                "event_ts": _instants(dice, rows),
+                "x": np.round(dice.normal(50, 20, rows), 2),
+                "n": dice.integers(0, 1000, rows),
+            }
+            _write(folder / f"v{view}", piece, columns)
     (folder / "_DONE").touch()
     return folder
+
+
+def _pieces(rows: int) -> list[int]:
+    """How many rows are made at a time, so that a large input does not have to fit into memory."""
+    return [min(PIECE, rows - start) for start in range(0, rows, PIECE)]
 
 
 def _keys(dice: np.random.Generator, size: Size, rows: int) -> np.ndarray:
@@ -63,10 +71,11 @@ def _instants(dice: np.random.Generator, rows: int) -> pa.Array:
     return pa.array(SINCE + dice.integers(0, YEAR, rows), INSTANT)
 
 
-def _write(folder: Path, columns: dict[str, object]) -> None:
+def _write(folder: Path, piece: int, columns: dict[str, object]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     table = pa.table(columns)
     share = -(-table.num_rows // FILES)
     for number in range(FILES):
         part = table.slice(number * share, share)
-        pq.write_table(part, folder / f"part-{number}.parquet", compression="zstd", row_group_size=1_000_000)
+        path = folder / f"part-{piece * FILES + number:03}.parquet"
+        pq.write_table(part, path, compression="zstd", row_group_size=1_000_000)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from featurelib.point_in_time.engine import explain, features_as_of
     from featurelib.point_in_time.explanation import Explanation
-    from featurelib.point_in_time.plans import Hot, Limits
+    from featurelib.point_in_time.plans import Limits
+    from featurelib.point_in_time.slicing import Hot
     from featurelib.point_in_time.snapshots import SnapshotFile, SnapshotScan, TileTable
 
 __all__ = [
@@ -29,7 +30,7 @@ __all__ = [
 
 _HOMES = {
     "Explanation": "explanation",
-    "Hot": "plans",
+    "Hot": "slicing",
     "Limits": "plans",
     "SnapshotFile": "snapshots",
     "SnapshotScan": "snapshots",

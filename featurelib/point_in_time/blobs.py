@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from featurelib.point_in_time.placement import Instants, Placement
+from featurelib.point_in_time.placement import Instants, Ints, Placement
 
 BLOB_SCHEMA: Final = "bucket int, tag int, blob binary"
 """Spark schema of packed rows: where they go, which input they are from, and the rows themselves."""
@@ -45,18 +45,35 @@ def chunks(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
 def packed(
     table: pa.Table, *, placement: Placement, instants: Instants, tag: int
 ) -> Iterator[pa.RecordBatch]:
-    """Yield one batch of blobs for a table: its rows grouped by bucket, each group written once."""
+    """Yield batches of blobs for a table: its rows grouped by bucket, each group written once.
+
+    However many buckets a row goes to, no batch holds more rows than the table.
+    """
     rows, bucket = placement.of(table, instants)
     narrow = bucket.astype(np.uint16) if placement.count <= _RADIX_SORTED else bucket
-    grouped = taken(table, pa.array(rows[np.argsort(narrow, kind="stable")]))
+    rows = rows[np.argsort(narrow, kind="stable")]
     ends = np.cumsum(np.bincount(bucket, minlength=placement.count))
+    present = np.flatnonzero(np.diff(ends, prepend=0))
+    while len(present):
+        start = ends[present[0] - 1] if present[0] else 0
+        fitting = max(1, int(np.searchsorted(ends[present], start + table.num_rows, side="right")))
+        yield _packed(
+            taken(table, pa.array(rows[start : ends[present[fitting - 1]]])),
+            present[:fitting],
+            ends[present[:fitting]] - start,
+            tag,
+        )
+        present = present[fitting:]
+
+
+def _packed(grouped: pa.Table, buckets: Ints, ends: Ints, tag: int) -> pa.RecordBatch:
+    """Return a blob for each bucket, whose rows end at ``ends`` in the table."""
     starts = np.concatenate([[0], ends[:-1]])
-    present = np.flatnonzero(ends > starts)
-    blobs = [_written(grouped.slice(starts[place], ends[place] - starts[place])) for place in present]
-    yield pa.record_batch(
+    blobs = [_written(grouped.slice(start, end - start)) for start, end in zip(starts, ends, strict=True)]
+    return pa.record_batch(
         [
-            pa.array(present, pa.int32()),
-            pa.array(np.full(len(present), tag, np.int32)),
+            pa.array(buckets, pa.int32()),
+            pa.array(np.full(len(buckets), tag, np.int32)),
             pa.array(blobs, pa.binary()),
         ],
         schema=_ARROW_SCHEMA,
@@ -105,6 +122,7 @@ def _too_large(tables: Sequence[pa.Table], keys: Sequence[str], most_bytes: int)
         f"of the {rows.num_rows:,} rows read of it, {count:,} are of {entity}\n"
         "  expected: at most 8 times Limits.bucket_bytes\n"
         "  to do: name that entity in Limits.hot if most rows are its own, else raise Limits.buckets; "
+        "where it is sliced, bound its lifetimes (a window, max_age): the last slice holds all their events; "
         "with more memory for each worker, raise Limits.bucket_bytes"
     )
 

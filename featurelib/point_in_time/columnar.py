@@ -20,14 +20,13 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from featurelib.point_in_time import blobs
 from featurelib.point_in_time.buckets import SPINE_TAG, with_features
-from featurelib.point_in_time.features import AS_OF
 from featurelib.point_in_time.inputs import mapped
 from featurelib.point_in_time.placement import Instants, Placement
 from featurelib.point_in_time.plans import KeyPlan, Plan
+from featurelib.point_in_time.slicing import ASKED
 from featurelib.point_in_time.small import SmallKey, with_small_features
 
 _OUTPUT_ROWS = 65_536
-_ASKED = Instants((AS_OF,), 0)
 
 _Given: TypeAlias = tuple[Callable[[Iterable[pa.Table]], Iterator[pa.RecordBatch]], T.StructType | str]
 """What is made of tables of spine rows, and its schema."""
@@ -40,13 +39,16 @@ def columnar_features(plan: Plan) -> DataFrame:
     """
     small = [_small_key(key) for key in plan.keys if not key.shuffled]
     shuffled = [key for key in plan.keys if key.shuffled]
-    gives = [_packing(key.placement, _ASKED, SPINE_TAG) for key in shuffled] + [_finishing(plan.schema)]
+    gives = [_packing(key.placement, ASKED, SPINE_TAG) for key in shuffled] + [_finishing(plan.schema)]
     first, schema = gives[0]
+    piece_bytes = plan.bucket_bytes
 
     def begun(spine: Iterable[pa.Table]) -> Iterator[pa.RecordBatch]:
-        yield from first(with_small_features(spine, small) if small else spine)
+        yield from first(with_small_features(spine, small, piece_bytes=piece_bytes) if small else spine)
 
-    carried = mapped(plan.spine, begun, schema, parallelism=plan.parallelism)
+    carried = mapped(
+        plan.spine, begun, schema, parallelism=plan.parallelism, makes=plan.spine_memory if small else None
+    )
     for key, given in zip(shuffled, gives[1:], strict=True):
         carried = _through(key, carried, plan, given)
     return carried

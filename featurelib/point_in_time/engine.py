@@ -66,7 +66,10 @@ def explain(
     between: tuple[datetime, datetime] | None = None,
     limits: Limits | None = None,
 ) -> Explanation:
-    """Return how :func:`features_as_of` would compute the same arguments, and why; reads and runs nothing.
+    """Return how :func:`features_as_of` would compute the same arguments, and why; runs nothing in Spark.
+
+    Where a shuffle is large enough to have hot entities, the keys and instants of up to a million rows of
+    snapshots are read here, as by :func:`features_as_of` (``Limits.find_hot``); else nothing is.
 
     Raises:
         FrameError: as by :func:`features_as_of`.

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, Final
 
+from featurelib.point_in_time.hot import Sliced
 from featurelib.point_in_time.inputs import Scan
 from featurelib.point_in_time.plans import KeyPlan, Plan, SourcePlan, size
+
+_SHOWN: Final = 5
 
 
 @dataclass(frozen=True)
@@ -21,16 +25,34 @@ class SourceExplanation:
 
 
 @dataclass(frozen=True)
+class HotExplanation:
+    """An entity with buckets of its own.
+
+    Attributes:
+        entity: the columns of the key with their values.
+        slices: its time slices, a bucket each.
+        share: of the memory of all rows of the shuffle, as the sample has it; None where it was named.
+        copies: to how many slices one of its events goes on average, by the sample.
+        sampled: rows of keys that were read to find it, None where the caller named it.
+    """
+
+    entity: Mapping[str, Any]
+    slices: int
+    share: float | None
+    copies: float | None
+    sampled: int | None
+
+
+@dataclass(frozen=True)
 class KeyExplanation:
-    """One entity key: how its views are computed and why so, and the slices each hot entity is cut into."""
+    """One entity key: how its views are computed and why so, and its hot entities, the largest first."""
 
     keys: tuple[str, ...]
     views: tuple[str, ...]
     shuffled: bool
     why: str
     sources: tuple[SourceExplanation, ...]
-    hot: int
-    slices: int
+    hot: tuple[HotExplanation, ...]
 
 
 @dataclass(frozen=True)
@@ -76,8 +98,10 @@ class Explanation:
             yield f"key {', '.join(key.keys)}: {how} ({key.why}); views {', '.join(key.views)}"
             for source in key.sources:
                 yield f"  {_line(source)}"
-            if key.shuffled and key.hot:
-                yield f"  hot entities: {key.hot}, each cut into {key.slices} time slices, a bucket each"
+            yield from map(_hot_line, key.hot[:_SHOWN])
+            if len(key.hot) > _SHOWN:
+                slices = sum(hot.slices for hot in key.hot[_SHOWN:])
+                yield f"  and {len(key.hot) - _SHOWN} more hot entities with {slices} buckets of their own"
         yield f"{self.shuffles} shuffle{'s' * (self.shuffles != 1)} of the spine, no join, no sort"
         if self.shuffles:
             memory = (
@@ -89,8 +113,23 @@ class Explanation:
 def _key(key: KeyPlan) -> KeyExplanation:
     views = tuple(view.name for view in key.views)
     sources = tuple(map(_of_key, key.sources))
-    slices = len(key.placement.cuts) + 1
-    return KeyExplanation(key.keys, views, key.shuffled, key.why, sources, len(key.placement.hot), slices)
+    hot = tuple(_hot(key.keys, one) for one in key.hot)
+    return KeyExplanation(key.keys, views, key.shuffled, key.why, sources, hot)
+
+
+def _hot(keys: tuple[str, ...], one: Sliced) -> HotExplanation:
+    entity = dict(zip(keys, one.hot.entity, strict=True))
+    return HotExplanation(entity, one.hot.slices, one.share, one.copies, one.sampled)
+
+
+def _hot_line(hot: HotExplanation) -> str:
+    entity = ", ".join(f"{key} = {value!r}" for key, value in hot.entity.items())
+    slices = "a bucket of its own" if hot.slices == 1 else f"{hot.slices} time slices, a bucket each"
+    if hot.sampled is None:
+        return f"  hot entity {entity}, as given: {slices}"
+    found = f"about {hot.share:.0%} of all bytes in a sample of {hot.sampled:,} rows"
+    copies = "" if hot.slices == 1 else f"; an event goes to {hot.copies:.1f} of them"
+    return f"  hot entity {entity}, {found}: {slices}{copies}"
 
 
 def _of_key(source: SourcePlan) -> SourceExplanation:

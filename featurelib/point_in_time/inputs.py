@@ -200,7 +200,14 @@ def _zone(frame: DataFrame) -> str:
     return str(frame.sparkSession.conf.get("spark.sql.session.timeZone"))
 
 
-def mapped(scan: Scan, make: Mapped, schema: T.StructType | str, *, parallelism: int) -> DataFrame:
+def mapped(
+    scan: Scan,
+    make: Mapped,
+    schema: T.StructType | str,
+    *,
+    parallelism: int,
+    makes: int | None = None,
+) -> DataFrame:
     """Return what tasks make of the tables of a scan, about a million rows each. No Spark action runs.
 
     Args:
@@ -208,6 +215,7 @@ def mapped(scan: Scan, make: Mapped, schema: T.StructType | str, *, parallelism:
         make: from the tables of one task to batches of ``schema``.
         schema: of the result.
         parallelism: number of tasks to aim at where a scan by tasks is small.
+        makes: bytes that tasks make of it in memory, where that says more of their work than files do.
     """
     if not scan.by_tasks:
         rows = only_reachable(frame_of(scan.source), scan.bounds).select(
@@ -222,7 +230,7 @@ def mapped(scan: Scan, make: Mapped, schema: T.StructType | str, *, parallelism:
         # Packing needs a column of many rows at once: Spark has no operator that sees one.
         return rows.mapInArrow(from_rows, schema)
     reading = scan.reading
-    shares = slices(scan.files or (), parallelism)
+    shares = slices(scan.files or (), parallelism, makes=makes)
 
     def from_files(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         parts = [

@@ -1,7 +1,8 @@
 """The physical plan: who scans each input, which keys are shuffled, and into how many buckets.
 
-Statistics choose the plan, never the answer. What is known comes from the files of snapshots; a frame's size
-is not known without running it, so frames are shuffled, and into as many buckets as Spark is set to.
+Statistics choose the plan, never the answer. What is known comes from the files of snapshots, and of large
+ones from a sample of their keys; a frame's size is not known without running it, so frames are shuffled, and
+into as many buckets as Spark is set to.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
-from featurelib.errors import FrameError
 from featurelib.point_in_time.features import AS_OF, EVENT_TS, KNOWN_TS, KeyTask, SourceTask
+from featurelib.point_in_time.hot import Sliced
 from featurelib.point_in_time.inputs import Input, Scan, frame_of, source_scan
-from featurelib.point_in_time.placement import Instants, Placement, even_cuts
+from featurelib.point_in_time.placement import Instants, Placement
 from featurelib.point_in_time.reach import longest_of, reach_of
-from featurelib.point_in_time.snapshots import SnapshotScan
+from featurelib.point_in_time.slicing import ASKED, Hot, Weighed, found, named
+from featurelib.point_in_time.snapshots import SLICE_BYTES, SnapshotScan
 from featurelib.point_in_time.tasks import condition_columns, feature_fields, features_to_compute, order_of
 from featurelib.point_in_time.tile_plans import TiledScans, tiled_scans
 from featurelib.point_in_time.tiles import KNOWN_BY, START
@@ -32,21 +34,10 @@ _PACKED: Final = 4
 _TEXT_BYTES: Final = 24
 _MARGIN: Final = 8
 """How many times ``bucket_bytes`` a bucket may hold before it is refused: keys are never quite even."""
-
-
-@dataclass(frozen=True)
-class Hot:
-    """Entities of one key with a large share of all rows, whose moments are cut into time slices.
-
-    Attributes:
-        key: the columns of an entity key.
-        entities: the entities, each a value for every column.
-        slices: number of slices of one length; a bucket each.
-    """
-
-    key: tuple[str, ...]
-    entities: tuple[tuple[Any, ...], ...]
-    slices: int = 8
+_REPEATED: Final = 2
+"""How often the rows of a key may be gone through, rather than shuffle the spine by it."""
+_SLOW: Final = 8
+"""An entity with less than this part of ``bucket_bytes`` keeps no worker busy for long."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +46,20 @@ class Limits:
 
     Attributes:
         buckets: number of buckets of every shuffle; None lets the plan choose.
-        bucket_bytes: what one bucket's inputs may take in memory; a worker needs about three times that.
+        bucket_bytes: what one bucket's inputs may take in memory; a worker needs about five times that.
         broadcast_bytes: a source up to this size in memory is small: tasks read it whole where that
             saves a shuffle of the spine. 0 shuffles everything.
         hot: entities that are cut into time slices, each once; the answer is the same with and without.
+        find_hot: whether snapshots that are read by tasks are sampled for hot entities of the keys that
+            ``hot`` does not name, where a shuffle is large enough to have any. Frames are not: that would run
+            them.
     """
 
     buckets: int | None = None
     bucket_bytes: int = 256 << 20
     broadcast_bytes: int = 64 << 20
     hot: tuple[Hot, ...] = ()
+    find_hot: bool = True
 
 
 @dataclass(frozen=True)
@@ -90,7 +85,10 @@ class SourcePlan:
 
 @dataclass(frozen=True)
 class KeyPlan:
-    """One entity key: its views, sources, task and buckets, whether the spine is shuffled by it, and why."""
+    """One entity key: its views, sources, task and buckets, whether the spine is shuffled by it, and why.
+
+    ``hot`` says more of the hot entities of the placement.
+    """
 
     views: tuple[FeatureView, ...]
     sources: tuple[SourcePlan, ...]
@@ -98,6 +96,7 @@ class KeyPlan:
     placement: Placement
     shuffled: bool
     why: str
+    hot: tuple[Sliced, ...] = ()
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -122,7 +121,7 @@ class Plan:
         buckets: of every shuffle.
         buckets_why: what their number follows from.
         parallelism: tasks to aim at where inputs are small.
-        most_bytes: what the rows of a bucket may take in memory before it is refused.
+        bucket_bytes: what the rows of a bucket, or of a piece of the spine, shall take in memory.
     """
 
     spine: Scan
@@ -132,7 +131,17 @@ class Plan:
     buckets: int
     buckets_why: str
     parallelism: int
-    most_bytes: int
+    bucket_bytes: int
+
+    @property
+    def most_bytes(self) -> int:
+        """What the rows of a bucket may take in memory before it is refused."""
+        return _MARGIN * self.bucket_bytes
+
+    @property
+    def spine_memory(self) -> int | None:
+        """Bytes of the spine with all features, None where unknown."""
+        return None if self.spine_rows is None else _carried(self.spine, self.spine_rows, self.keys)
 
     @property
     def shuffles(self) -> int:
@@ -154,7 +163,7 @@ def plan_of(
     between: tuple[int, int] | None,
     limits: Limits,
 ) -> Plan:
-    """Return the plan for checked inputs; runs no action and opens no file.
+    """Return the plan for checked inputs; runs no action, and may read a sample of files.
 
     Args:
         spine: rows that ask.
@@ -173,37 +182,35 @@ def plan_of(
         _key_plan(key, members, sources, tie_breakers=tie_breakers, between=between, limits=limits)
         for key, members in groups.items()
     ]
-    ordered = sorted(keys, key=lambda key: key.shuffled)
     scan = Scan(spine, tuple(frame_of(spine).columns))
     rows = spine.num_records if isinstance(spine, SnapshotScan) else None
     parallelism = _parallelism(frame_of(spine))
+    if rows is not None:
+        pieces = _pieces(_carried(scan, rows, keys), parallelism, limits)
+        keys = [_shuffled_where_cheaper(key, rows, pieces) for key in keys]
+    ordered = sorted(keys, key=lambda key: key.shuffled)
     buckets, why = _buckets(scan, rows, ordered, parallelism=parallelism, limits=limits)
     features = [
         field for view in views for field in feature_fields(view, frame_of(sources[view.source]).schema)
     ]
     schema = T.StructType([*frame_of(spine).schema.fields, *features])
-    placed = tuple(replace(key, placement=_placement(key.keys, buckets, between, limits)) for key in ordered)
-    return Plan(scan, rows, placed, schema, buckets, why, parallelism, _MARGIN * limits.bucket_bytes)
+    asked = Weighed(scan, ASKED, None if rows is None else _carried(scan, rows, keys))
+    placed = tuple(_placed(key, asked, buckets, between=between, limits=limits) for key in ordered)
+    return Plan(scan, rows, placed, schema, buckets, why, parallelism, limits.bucket_bytes)
 
 
-def _placement(
-    keys: tuple[str, ...], buckets: int, between: tuple[int, int] | None, limits: Limits
-) -> Placement:
-    """Return the buckets of a key, with the slices of its hot entities.
-
-    Raises:
-        FrameError: there are hot entities, and the spine's moments are not known.
-    """
-    hot = next((hot for hot in limits.hot if hot.key == keys), None)
-    if hot is None:
-        return Placement(keys, buckets)
-    if between is None:
-        raise FrameError(
-            f"hot entities of key {', '.join(keys)} cannot be cut into time slices",
-            "the first and last moment of the spine",
-            "give between=(first, last)",
-        )
-    return Placement(keys, buckets, hot.entities, even_cuts(*between, hot.slices))
+def _placed(
+    key: KeyPlan, spine: Weighed, buckets: int, *, between: tuple[int, int] | None, limits: Limits
+) -> KeyPlan:
+    """Return the key with its buckets, and the slices of its hot entities."""
+    given = next((hot for hot in limits.hot if hot.key == key.keys), None)
+    hot: tuple[Sliced, ...] = ()
+    if key.shuffled and given is not None:
+        hot = named(given, spine.scan if limits.find_hot else None, between)
+    elif key.shuffled and limits.find_hot:
+        sources = [Weighed(source.scan, source.instants, source.memory) for source in key.sources]
+        hot = found(key.keys, spine, sources, buckets=buckets, least=limits.bucket_bytes // _SLOW)
+    return replace(key, placement=Placement(key.keys, buckets, tuple(one.hot for one in hot)), hot=hot)
 
 
 def _key_plan(
@@ -270,6 +277,20 @@ def _is_shuffled(sources: Sequence[SourcePlan], limits: Limits) -> tuple[bool, s
     return False, f"sources take {size(memory)}: every task reads them whole"
 
 
+def _pieces(carried: int, parallelism: int, limits: Limits) -> int:
+    """Return into how many pieces the spine falls where it is not shuffled."""
+    return max(math.ceil(carried / limits.bucket_bytes), min(parallelism, math.ceil(carried / SLICE_BYTES)))
+
+
+def _shuffled_where_cheaper(key: KeyPlan, rows: int, pieces: int) -> KeyPlan:
+    """Return the key, shuffled if small sources would be gone through more often than that saves."""
+    events = _total(source.rows for source in key.sources)
+    if key.shuffled or events is None or pieces * events <= _REPEATED * (rows + events):
+        return key
+    why = f"{pieces} pieces of the spine would each go through {events:,} events"
+    return replace(key, shuffled=True, why=why)
+
+
 def _buckets(
     spine: Scan, rows: int | None, keys: Sequence[KeyPlan], *, parallelism: int, limits: Limits
 ) -> tuple[int, str]:
@@ -288,10 +309,15 @@ def _bucket_memory(spine: Scan, rows: int | None, keys: Sequence[KeyPlan], bucke
     """Bytes of an even bucket of the largest shuffle: spine rows with all features, and the sources."""
     if rows is None or any(key.memory is None for key in keys if key.shuffled):
         return None
-    features = sum(len(source.features) for key in keys for source in key.task.sources)
-    carried = rows * (row_bytes(spine.schema) + 8 * features)
+    carried = _carried(spine, rows, keys)
     largest = max((key.memory or 0 for key in keys if key.shuffled), default=0)
     return math.ceil((carried + largest) / buckets)
+
+
+def _carried(spine: Scan, rows: int, keys: Sequence[KeyPlan]) -> int:
+    """Bytes of the spine with all features."""
+    features = sum(len(source.features) for key in keys for source in key.task.sources)
+    return rows * (row_bytes(spine.schema) + 8 * features)
 
 
 def _parallelism(frame: DataFrame) -> int:

@@ -131,7 +131,9 @@ class Reading:
         return too_old or too_new
 
 
-def batches_of(parts: Iterable[FilePart], reading: Reading) -> Iterator[pa.RecordBatch]:
+def batches_of(
+    parts: Iterable[FilePart], reading: Reading, *, batch_rows: int = _BATCH_ROWS
+) -> Iterator[pa.RecordBatch]:
     """Yield the wanted rows of the parts, typed as asked; columns that a file lacks are null.
 
     Row groups whose statistics say that they hold no wanted instant are not read. Instants are taken as UTC
@@ -141,7 +143,7 @@ def batches_of(parts: Iterable[FilePart], reading: Reading) -> Iterator[pa.Recor
         FrameError: a column of a file is of another kind than asked for.
     """
     for part in parts:
-        with _opened(part.path) as source:
+        with opened(part.path) as source:
             # Of the time units INT96 could be read as, only microseconds hold every instant of Spark's.
             file = pq.ParquetFile(source, pre_buffer=False, coerce_int96_timestamp_unit="us")
             held = _held(file, reading.read, part.path)
@@ -149,7 +151,7 @@ def batches_of(parts: Iterable[FilePart], reading: Reading) -> Iterator[pa.Recor
                 group for group in part.of(file.num_row_groups) if _is_wanted(file, held, group, reading)
             ]
             read = (
-                file.iter_batches(_BATCH_ROWS, groups, [*held.values()], use_threads=False) if groups else ()
+                file.iter_batches(batch_rows, groups, [*held.values()], use_threads=False) if groups else ()
             )
             for batch in read:
                 stored = _complete(batch, held, part.partition, reading.read)
@@ -157,7 +159,8 @@ def batches_of(parts: Iterable[FilePart], reading: Reading) -> Iterator[pa.Recor
                 yield from _with_conditions(wanted, reading).to_batches()
 
 
-def _opened(path: str) -> pa.NativeFile:
+def opened(path: str) -> pa.NativeFile:
+    """Open a file by its absolute path or URI."""
     if "://" not in path:
         return pa.OSFile(path)
     filesystem, inner = fs.FileSystem.from_uri(path.replace("s3a://", "s3://", 1))

@@ -120,10 +120,18 @@ class SnapshotScan:
         return tuple(file for file in self.files if not reading.excludes(*file.bounds(self.stored(instant))))
 
 
-def slices(files: Sequence[SnapshotFile], parallelism: int) -> list[tuple[FilePart, ...]]:
-    """Deal files out to tasks: about 64 MiB of Parquet each, less where that would leave cores idle."""
+def slices(
+    files: Sequence[SnapshotFile], parallelism: int, *, makes: int | None = None
+) -> list[tuple[FilePart, ...]]:
+    """Deal files out to tasks: about 64 MiB of Parquet each, less where that would leave cores idle.
+
+    ``makes`` is how many bytes the tasks make of them in memory: a task of 64 MiB of these is no small one,
+    however small the files.
+    """
     total = sum(file.size_bytes for file in files)
-    target = min(SLICE_BYTES, max(_LEAST_SLICE_BYTES, math.ceil(total / max(parallelism, 1))))
+    made = max(makes or 0, SLICE_BYTES)
+    least = _LEAST_SLICE_BYTES if makes is None else min(_LEAST_SLICE_BYTES, total * SLICE_BYTES // made)
+    target = min(SLICE_BYTES, max(least, 1, math.ceil(total / max(parallelism, 1))))
     dealt: list[tuple[FilePart, ...]] = []
     pending: list[FilePart] = []
     pending_bytes = 0.0

@@ -129,6 +129,18 @@ def test_a_key_of_small_sources_costs_no_shuffle(
     assert explain(spine, VIEWS, sources, limits=SHUFFLED).shuffles == 2
 
 
+def test_small_sources_are_not_gone_through_again_and_again(scans: dict[str, SnapshotScan]) -> None:
+    """A spine of many short pieces is shuffled: 121 rows in nine pieces would read 300 events nine times."""
+    spine, sources = scans["spine"], {"arrivals": scans["arrivals"]}
+
+    (few,) = explain(spine, VIEWS[1:], sources, limits=Limits(bucket_bytes=8_000)).keys
+    (many,) = explain(spine, VIEWS[1:], sources, limits=Limits(bucket_bytes=1_500, find_hot=False)).keys
+
+    assert not few.shuffled
+    assert many.shuffled
+    assert many.why == "9 pieces of the spine would each go through 300 events"
+
+
 def test_files_that_no_window_reaches_are_not_read(scans: dict[str, SnapshotScan]) -> None:
     """The moments of a snapshot's spine are in its statistics, and prune the source's files."""
     far = {"as_of_ts": T0 + timedelta(days=400)}
@@ -147,7 +159,11 @@ def test_explain_says_who_scans_what_and_why(scans: dict[str, SnapshotScan]) -> 
     why = "its files hold rows that are deleted (deletion vectors)"
     blocked = replace(scans["arrivals"], blocked=why)
 
-    text = str(explain(scans["spine"], VIEWS, {"arrivals": blocked}, limits=Limits(bucket_bytes=10_000)))
+    text = str(
+        explain(
+            scans["spine"], VIEWS, {"arrivals": blocked}, limits=Limits(bucket_bytes=10_000, find_hot=False)
+        )
+    )
 
     source = f"  arrivals: scanned by Spark: {why}; 6 files, 300 rows, about 23.4 KiB in memory"
     assert text.splitlines() == [
@@ -176,9 +192,10 @@ def test_time_slices_need_the_moments_of_the_spine(scans: dict[str, SnapshotScan
     limits = replace(SHUFFLED, hot=(Hot(("origin",), (("JFK",),), slices=3),))
     sources = {"arrivals": scans["arrivals"]}
 
-    assert "  hot entities: 1, each cut into 3 time slices, a bucket each" in str(
-        explain(scans["spine"], VIEWS, sources, limits=limits)
-    )
+    said = str(explain(scans["spine"], VIEWS, sources, limits=limits))
+    assert "  hot entity origin = 'JFK', as given: 3 time slices, a bucket each" in said
+    even = explain(scans["spine"], VIEWS, sources, limits=replace(limits, find_hot=False))
+    assert [hot.slices for key in even.keys for hot in key.hot] == [3]
     with pytest.raises(FrameError, match="give between"):
         explain(scans["spine"].frame, VIEWS, sources, limits=limits)
 

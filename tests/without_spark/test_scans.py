@@ -160,6 +160,16 @@ def test_files_are_dealt_out_evenly_and_completely() -> None:
     assert slices([], 4) == []
 
 
+def test_small_files_of_much_work_are_dealt_out_to_all_cores() -> None:
+    """A file of 1 MiB of which 500 features make 1 GiB is no small task, and of which they make 64 MiB it is."""
+    files = [SnapshotFile(f"/f{number}", 1 << 20) for number in range(4)]
+
+    assert len(slices(files, 2)) == 1
+    assert len(slices(files, 2, makes=1 << 30)) == 2
+    assert len(slices(files, 8, makes=1 << 30)) == 8
+    assert len(slices(files, 8, makes=64 << 20)) == 1
+
+
 def test_a_line_of_any_span_keeps_the_order() -> None:
     """Entities times span beyond 64 bits fall back to ranks, with the same answers."""
     import numpy as np
