@@ -8,8 +8,16 @@ from dataclasses import dataclass
 from featurelib.pipeline.context import Context
 from featurelib.tables import content_hash, published, read
 
-IDENTITIES = ("_run_id", "_lineage_id", "_model_version", "_model_sha256", "_made_from")
-"""Columns that say which run, fit or files a row is from: two runs that do the same differ in them alone."""
+IDENTITIES = (
+    "_run_id",
+    "_lineage_id",
+    "_model_version",
+    "_model_sha256",
+    "_made_from",
+    "_version",
+    "_prediction_runs",
+)
+"""Columns that say which run, fit, files or version a row is from: runs that do the same differ there alone."""
 
 
 @dataclass(frozen=True)
