@@ -17,7 +17,7 @@ IDENTITIES = (
     "_version",
     "_prediction_runs",
 )
-"""Columns that say which run, fit, files or version a row is from: runs that do the same differ there alone."""
+"""Columns that say which run, fit, files or version a row is from: equal runs differ there alone."""
 
 
 @dataclass(frozen=True)
