@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from benchmarks import single
 from benchmarks.data import Size, generate
 from benchmarks.measure import HEADER, Contender, compete, said
-from benchmarks.session import discard, frame, scan, session
+from benchmarks.session import frame, scan, session, sink
 from featurelib.point_in_time import Limits, explain, features_as_of
 from featurelib.specs import FeatureView, Latest
 
@@ -143,10 +143,11 @@ def main() -> None:
     )
     spark = session(asked.cores, memory=asked.memory, partitions=asked.partitions)
     limits = Limits()
+    take = sink(asked.out)
     entered = [
         Contender(
             name,
-            lambda make=make: discard(make()),
+            lambda make=make: take(make()),
             lambda make=make: checksum(make(), asked.views),
         )
         for name, make in contenders(spark, folder, asked.views, limits).items()
@@ -179,6 +180,7 @@ def parser(what: str, contenders: str) -> argparse.ArgumentParser:
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--memory", default="4g", help="of the JVM")
     parser.add_argument("--partitions", type=int, default=8, help="spark.sql.shuffle.partitions")
+    parser.add_argument("--out", choices=["noop", "delta"], default="noop", help="what Spark writes to")
     parser.add_argument("--data", default="/tmp/featurelib-benchmarks", help="where inputs are kept")
     parser.add_argument(
         "--contenders",

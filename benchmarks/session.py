@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from pyarrow import parquet as pq
@@ -55,3 +56,14 @@ def scan(spark: SparkSession, folder: Path) -> SnapshotScan:
 def discard(rows: DataFrame) -> None:
     """Compute every row and column, and keep nothing."""
     rows.write.format("noop").mode("overwrite").save()
+
+
+def sink(out: str) -> Callable[[DataFrame], None]:
+    """Return what takes the rows: ``noop`` keeps nothing, ``delta`` writes a table and replaces it."""
+    if out == "noop":
+        return discard
+
+    def written(rows: DataFrame) -> None:
+        rows.write.format("delta").mode("overwrite").save("/tmp/featurelib-benchmarks/written")
+
+    return written

@@ -15,7 +15,7 @@ from benchmarks import single
 from benchmarks.data import Size, generate
 from benchmarks.latest import chosen, parser
 from benchmarks.measure import HEADER, Contender, compete, said
-from benchmarks.session import discard, frame, scan, session
+from benchmarks.session import frame, scan, session, sink
 from featurelib.point_in_time import explain, features_as_of
 from featurelib.specs import Aggregation, FeatureView
 
@@ -79,8 +79,9 @@ def main() -> None:
         flush=True,
     )
     spark = session(asked.cores, memory=asked.memory, partitions=asked.partitions)
+    take = sink(asked.out)
     entered = [
-        Contender(name, lambda make=make: discard(make()), lambda make=make: checksum(make()))
+        Contender(name, lambda make=make: take(make()), lambda make=make: checksum(make()))
         for name, make in contenders(spark, folder).items()
     ]
     entered += [

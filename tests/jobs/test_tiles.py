@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,8 @@ import pytest
 
 from featurelib.pipeline.build_features import build_features
 from featurelib.pipeline.steps import run_step
-from featurelib.tables import InjectedFault, compact, content_hash, published, rows_of
+from featurelib.point_in_time import Limits
+from featurelib.tables import InjectedFault, compact, content_hash, published, read, rows_of
 from tests.jobs.cafe import cafe_context, changed, edit, features, from_scratch
 from tests.jobs.cafe_project import FEATURES, SOURCES, land, land_day
 
@@ -69,6 +71,23 @@ def test_a_new_day_reads_tiles_and_its_own_tile_is_made(busy: Context) -> None:
     assert set(made_from(busy)) == {TILES, "features.cafe_tiles_sales_by_shop"}
     assert "sales (tiles): read by the tasks" in result.facts["plan"]
     assert content_hash(features(busy)) == from_scratch(untiled(busy))
+
+
+def test_large_sources_keep_tiles_without_being_asked(busy: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the configuration says nothing, a source's size decides: of these small ones none keeps any."""
+    run_step(busy, "ingest")
+    silent = replace(untiled(busy), project=untiled(busy).project.model_copy(update={"name": "silent"}))
+    build_features(silent)
+    none = {name for name in published(busy.store) if name.startswith("features.silent_tiles")}
+    monkeypatch.setattr("featurelib.pipeline.tiles.Limits", lambda: Limits(broadcast_bytes=1))
+
+    build_features(silent, rebuild=True)
+
+    found = {name for name in published(busy.store) if name.startswith("features.silent_tiles")}
+    assert none == set()
+    assert {f"features.silent_tiles_sales_by_{key}" for key in ("customer", "shop")} <= found
+    assert content_hash(features(silent)) == from_scratch(untiled(busy))
+    assert content_hash(read(busy.spark, busy.store, "features.silent_tiles_sales_by_shop"))[0] == 8 * 2
 
 
 def test_late_corrected_and_removed_events_change_their_tiles(busy: Context) -> None:
