@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 
@@ -155,15 +156,24 @@ def main() -> None:
     entered += [
         single.contender(engine, "latest", folder, asked.cores, size.spine) for engine in ("Polars", "DuckDB")
     ]
-    compete(chosen(entered, asked.contenders), times=asked.times, spine=size.spine, spark=spark)
+    compete(chosen(entered, asked.contenders, asked.once), times=asked.times, spine=size.spine, spark=spark)
     sources = {f"v{n}": scan(spark, folder / f"v{n}") for n in range(asked.views)}
     print(f"\n{explain(scan(spark, folder / 'spine'), views(asked.views), sources, limits=limits)}")
 
 
-def chosen(entered: list[Contender], names: str) -> list[Contender]:
-    """Return the contenders whose names begin with one of those given, separated by semicolons."""
-    beginnings = tuple(name.strip() for name in names.split(";"))
-    return [contender for contender in entered if contender.name.startswith(beginnings)]
+def chosen(entered: list[Contender], names: str, once: str) -> list[Contender]:
+    """Return the contenders whose names begin with one of those given, separated by semicolons.
+
+    Those of ``once`` run once only, unchecked.
+    """
+    many, single_run = (
+        tuple(name.strip() for name in given.split(";") if name.strip()) for given in (names, once)
+    )
+    return [
+        replace(contender, once=contender.name.startswith(single_run))
+        for contender in entered
+        if contender.name.startswith((*many, *single_run))
+    ]
 
 
 def parser(what: str, contenders: str) -> argparse.ArgumentParser:
@@ -182,6 +192,7 @@ def parser(what: str, contenders: str) -> argparse.ArgumentParser:
     parser.add_argument("--partitions", type=int, default=8, help="spark.sql.shuffle.partitions")
     parser.add_argument("--out", choices=["noop", "delta"], default="noop", help="what Spark writes to")
     parser.add_argument("--data", default="/tmp/featurelib-benchmarks", help="where inputs are kept")
+    parser.add_argument("--once", default="", help="further contenders, run once only and unchecked")
     parser.add_argument(
         "--contenders",
         default=contenders,

@@ -44,11 +44,13 @@ class Contender:
         name: in the report.
         run: does the work once and returns what it measured itself, or None to be measured from outside.
         check: does the work once, unmeasured, and returns what is equal for all contenders.
+        once: measured once only, and not checked.
     """
 
     name: str
     run: Callable[[], Result | None]
     check: Callable[[], str] | None = None
+    once: bool = False
 
 
 class Memory(threading.Thread):
@@ -116,12 +118,16 @@ def _process(pid: int) -> tuple[str, int]:
 def compete(contenders: Sequence[Contender], *, times: int, spine: int, spark: object | None) -> list[Result]:
     """Measure the contenders in rounds, so that a slow minute of the machine strikes all of them.
 
-    Before the first round each does its work once: that fills caches, compiles, and gives the check.
+    Before the first round each does its work once: that fills caches, compiles, and gives the check. One that
+    takes very long may run in the first round only, unchecked.
     """
-    results = [Result(one.name, spine, one.check() if one.check else "") for one in contenders]
-    for _ in range(times):
+    results = [
+        Result(one.name, spine, one.check() if one.check and not one.once else "") for one in contenders
+    ]
+    for number in range(times):
         for contender, result in zip(contenders, results, strict=True):
-            _run(contender, result, spark)
+            if number == 0 or not contender.once:
+                _run(contender, result, spark)
     for result in results:
         print(line(result), flush=True)
     return results

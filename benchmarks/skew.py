@@ -60,7 +60,7 @@ def main() -> None:
         Contender(name, lambda name=name: run(name), lambda name=name: checksum(features(name)))
         for name in kinds
     ]
-    compete(chosen(entered, asked.contenders), times=asked.times, spine=asked.spine, spark=spark)
+    compete(chosen(entered, asked.contenders, asked.once), times=asked.times, spine=asked.spine, spark=spark)
     print(f"\nTasks after the shuffle:\n\n{TASKS_HEADER}")
     for name, runs in tasks.items():
         if runs:

@@ -63,7 +63,7 @@ def main() -> None:
         Contender(name, lambda read=read: run(read), lambda read=read: check(read))
         for name, read in {"read by tasks": scan, "scanned by Spark": frame}.items()
     ]
-    compete(chosen(entered, asked.contenders), times=asked.times, spine=asked.spine, spark=spark)
+    compete(chosen(entered, asked.contenders, asked.once), times=asked.times, spine=asked.spine, spark=spark)
     size = sum(path.stat().st_size for path in out.glob("*.parquet"))
     print(f"\n{size / 1e6:,.0f} MB of Parquet")
     sources = {name: scan(spark, folder / name) for name in ("v0", "v1")}

@@ -88,7 +88,7 @@ def main() -> None:
         single.contender(engine, "windows", folder, asked.cores, size.spine)
         for engine in ("Polars", "DuckDB")
     ]
-    compete(chosen(entered, asked.contenders), times=asked.times, spine=size.spine, spark=spark)
+    compete(chosen(entered, asked.contenders, asked.once), times=asked.times, spine=size.spine, spark=spark)
     print(f"\n{explain(scan(spark, folder / 'spine'), [VIEW], {'v0': scan(spark, folder / 'v0')})}")
 
 
