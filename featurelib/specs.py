@@ -18,6 +18,13 @@ from featurelib.derived_specs import Derived
 from featurelib.errors import nearest
 from featurelib.feature_specs import Aggregation, FeatureDefinition, FeatureView, Latest, feature_name
 from featurelib.operations import AggregationOp
+from featurelib.settings_specs import (
+    EngineSettings,
+    RunSettings,
+    SparkSettings,
+    StorageSettings,
+    TrackingSettings,
+)
 from featurelib.spec_types import ColumnType, Duration, Expression, Name, Spec
 
 __all__ = [
@@ -27,6 +34,7 @@ __all__ = [
     "AggregationOp",
     "ColumnType",
     "Derived",
+    "EngineSettings",
     "Entity",
     "EstimatorSpec",
     "FeatureDefinition",
@@ -43,9 +51,12 @@ __all__ = [
     "QualityRule",
     "RunSettings",
     "Source",
+    "SparkSettings",
     "Spec",
     "Spine",
     "Split",
+    "StorageSettings",
+    "TrackingSettings",
     "Tuning",
     "feature_name",
     "select_names",
@@ -379,59 +390,6 @@ class ModelSpec(Spec):
     tuning: Tuning = Tuning()
     gate: Gate
     description: str = ""
-
-
-# --- how it runs ----------------------------------------------------------------------------------------
-
-
-class SparkSettings(Spec):
-    """How the session is built; ``conf`` takes any further Spark setting, but sessions are in UTC."""
-
-    master: str | None = None
-    app_name: str = "featurelib"
-    driver_memory: str = "4g"
-    shuffle_partitions: Annotated[int, Field(ge=1)] = 8
-    conf: dict[str, str] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _in_utc(self) -> Self:
-        zone = self.conf.get("spark.sql.session.timeZone", "UTC")
-        if zone != "UTC":
-            raise ValueError(
-                f"spark.sql.session.timeZone is {zone!r}: expressions read clock times in UTC everywhere"
-            )
-        return self
-
-
-class TrackingSettings(Spec):
-    """Where MLflow keeps runs, artifacts and the registry."""
-
-    tracking_uri: str
-    artifact_root: str
-    experiment: str = "featurelib"
-
-
-class StorageSettings(Spec):
-    """How tables are written."""
-
-    compression: Literal["zstd", "snappy", "gzip", "uncompressed"] = "zstd"
-    retention: Duration = "400d"
-
-
-class RunSettings(Spec):
-    """Settings of the environment, not of the pipeline's meaning.
-
-    Attributes:
-        root: folder of all state: tables, models, reports. Relative paths start at the project folder.
-        landing: folder where raw files arrive.
-    """
-
-    root: str
-    landing: str
-    spark: SparkSettings = SparkSettings()
-    tracking: TrackingSettings
-    storage: StorageSettings = StorageSettings()
-    secrets: dict[str, str] = Field(default_factory=dict, repr=False)
 
 
 class Project(Spec):

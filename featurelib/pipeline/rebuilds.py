@@ -16,7 +16,7 @@ from featurelib.pipeline.days import in_partitions
 from featurelib.pipeline.definitions import features_hash
 from featurelib.pipeline.frames import spine_frame, tie_breakers, with_derived
 from featurelib.pipeline.scans import Pinned, snapshot_scan, source_inputs, spine_input
-from featurelib.pipeline.tiles import with_tiles
+from featurelib.pipeline.tiles import engine_limits, with_tiles
 from featurelib.pipeline.touched import Touched, join_identity
 from featurelib.point_in_time import Explanation, SnapshotScan, explain, features_as_of
 from featurelib.point_in_time.features import AS_OF
@@ -141,8 +141,9 @@ def _features(
     used = project.model_copy(update={"views": tuple(views)})
     sources = with_tiles(context, run, source_inputs(used, pinned(context, run)))
     ties = tie_breakers(project)
-    plan = explain(spine, views, sources, tie_breakers=ties, between=between)
-    features = features_as_of(spine, views, sources, tie_breakers=ties, between=between)
+    limits = engine_limits(project)
+    plan = explain(spine, views, sources, tie_breakers=ties, between=between, limits=limits)
+    features = features_as_of(spine, views, sources, tie_breakers=ties, between=between, limits=limits)
     return _finished(context, features), plan
 
 

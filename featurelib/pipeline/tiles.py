@@ -80,7 +80,9 @@ def with_tiles(context: Context, run: Run, sources: Mapping[str, SnapshotScan]) 
 def _wanted(project: Project, features: str, name: str, source: SnapshotScan) -> Iterator[_Wanted]:
     """Yield the tiles to keep of a source, one for each entity key of the project's views."""
     spec = project.sources[name]
-    if spec.tiles is False or source.blocked is not None or (spec.tiles is None and not _is_large(source)):
+    if spec.tiles is False or source.blocked is not None:
+        return
+    if spec.tiles is None and not _is_large(source, engine_limits(project)):
         return
     groups: dict[tuple[str, ...], list[FeatureView]] = {}
     for view in project.views:
@@ -92,9 +94,15 @@ def _wanted(project: Project, features: str, name: str, source: SnapshotScan) ->
             yield _Wanted(name, f"{features}_tiles_{name}_by_{'_'.join(key)}", task, tuple(views))
 
 
-def _is_large(source: SnapshotScan) -> bool:
+def engine_limits(project: Project) -> Limits:
+    """Return what bounds the plans of the feature step."""
+    engine = project.settings.engine
+    return Limits(bucket_bytes=engine.bucket_mib << 20, broadcast_bytes=engine.broadcast_mib << 20)
+
+
+def _is_large(source: SnapshotScan, limits: Limits) -> bool:
     rows = source.num_records or 0
-    return rows * row_bytes(to_arrow_schema(source.frame.schema, timezone="UTC")) > Limits().broadcast_bytes
+    return rows * row_bytes(to_arrow_schema(source.frame.schema, timezone="UTC")) > limits.broadcast_bytes
 
 
 def _make(

@@ -123,7 +123,7 @@ def _too_large(tables: Sequence[pa.Table], keys: Sequence[str], most_bytes: int)
         "  expected: at most 8 times Limits.bucket_bytes\n"
         "  to do: name that entity in Limits.hot if most rows are its own, else raise Limits.buckets; "
         "where it is sliced, bound its lifetimes (a window, max_age): the last slice holds all their events; "
-        "with more memory for each worker, raise Limits.bucket_bytes"
+        "with more memory for each worker, raise Limits.bucket_bytes (a pipeline's engine.bucket_mib)"
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from featurelib.pipeline.build_features import build_features
 from featurelib.pipeline.steps import run_step
-from featurelib.point_in_time import Limits
+from featurelib.specs import EngineSettings
 from featurelib.tables import InjectedFault, compact, content_hash, published, read, rows_of
 from tests.jobs.cafe import cafe_context, changed, edit, features, from_scratch
 from tests.jobs.cafe_project import FEATURES, SOURCES, land, land_day
@@ -73,15 +73,16 @@ def test_a_new_day_reads_tiles_and_its_own_tile_is_made(busy: Context) -> None:
     assert content_hash(features(busy)) == from_scratch(untiled(busy))
 
 
-def test_large_sources_keep_tiles_without_being_asked(busy: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_sources_keep_tiles_without_being_asked(busy: Context) -> None:
     """Where the configuration says nothing, a source's size decides: of these small ones none keeps any."""
     run_step(busy, "ingest")
     silent = replace(untiled(busy), project=untiled(busy).project.model_copy(update={"name": "silent"}))
     build_features(silent)
     none = {name for name in published(busy.store) if name.startswith("features.silent_tiles")}
-    monkeypatch.setattr("featurelib.pipeline.tiles.Limits", lambda: Limits(broadcast_bytes=1))
+    settings = silent.project.settings.model_copy(update={"engine": EngineSettings(broadcast_mib=0)})
+    small = replace(silent, project=silent.project.model_copy(update={"settings": settings}))
 
-    build_features(silent, rebuild=True)
+    build_features(small, rebuild=True)
 
     found = {name for name in published(busy.store) if name.startswith("features.silent_tiles")}
     assert none == set()

@@ -1,0 +1,72 @@
+"""How a pipeline runs in an environment: session, tracking, storage, engine. None of it changes an answer."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from featurelib.spec_types import Duration, Spec
+
+
+class SparkSettings(Spec):
+    """How the session is built; ``conf`` takes any further Spark setting, but sessions are in UTC."""
+
+    master: str | None = None
+    app_name: str = "featurelib"
+    driver_memory: str = "4g"
+    shuffle_partitions: Annotated[int, Field(ge=1)] = 8
+    conf: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _in_utc(self) -> Self:
+        zone = self.conf.get("spark.sql.session.timeZone", "UTC")
+        if zone != "UTC":
+            raise ValueError(
+                f"spark.sql.session.timeZone is {zone!r}: expressions read clock times in UTC everywhere"
+            )
+        return self
+
+
+class TrackingSettings(Spec):
+    """Where MLflow keeps runs, artifacts and the registry."""
+
+    tracking_uri: str
+    artifact_root: str
+    experiment: str = "featurelib"
+
+
+class StorageSettings(Spec):
+    """How tables are written."""
+
+    compression: Literal["zstd", "snappy", "gzip", "uncompressed"] = "zstd"
+    retention: Duration = "400d"
+
+
+class EngineSettings(Spec):
+    """What bounds the plans of the feature step, in MiB of rows in memory.
+
+    Attributes:
+        bucket_mib: what the rows of one bucket of a shuffle shall take; a worker needs about five times that.
+        broadcast_mib: a source up to this size is small: tasks read it whole, and keep no tiles of it.
+    """
+
+    bucket_mib: Annotated[int, Field(ge=1)] = 256
+    broadcast_mib: Annotated[int, Field(ge=0)] = 64
+
+
+class RunSettings(Spec):
+    """Settings of the environment, not of the pipeline's meaning.
+
+    Attributes:
+        root: folder of all state: tables, models, reports. Relative paths start at the project folder.
+        landing: folder where raw files arrive.
+    """
+
+    root: str
+    landing: str
+    spark: SparkSettings = SparkSettings()
+    tracking: TrackingSettings
+    storage: StorageSettings = StorageSettings()
+    engine: EngineSettings = EngineSettings()
+    secrets: dict[str, str] = Field(default_factory=dict, repr=False)
