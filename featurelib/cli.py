@@ -13,10 +13,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from featurelib.cli_features import looking
-from featurelib.cli_options import PROJECT, AsOf, Env, Folder, IdleOk, Overrides, pair_of, project_of
+from featurelib.cli_options import (
+    PROJECT,
+    AsOf,
+    End,
+    Env,
+    First,
+    Folder,
+    IdleOk,
+    Overrides,
+    Rebuild,
+    days_of,
+    pair_of,
+    project_of,
+)
 from featurelib.errors import FeaturelibError, NoNewData
 from featurelib.threads import begin
-from featurelib.timeline import parse_day, parse_instant
+from featurelib.timeline import parse_instant
 
 if TYPE_CHECKING:
     from featurelib.pipeline.context import Context
@@ -121,21 +134,17 @@ for _name, _text in {
 @app.command("build-features", help="Compute features where something is new.")
 def build_features_command(
     as_of: AsOf,
-    first: Annotated[str | None, typer.Option("--from", help="First day of the spine, UTC date.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Day at which to stop, itself left out.")] = None,
-    rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Compute these days from scratch, whatever has changed.")
-    ] = False,
+    first: First = None,
+    end: End = None,
+    rebuild: Rebuild = False,
     env: Env = "local",
     pipeline: Folder = "conf/flights",
     overrides: Overrides = None,
     idle_ok: IdleOk = False,
 ) -> None:
     """Fill what is missing, and build again what late or corrected data and changed definitions touch."""
-    from featurelib.pipeline.days import DayRange
-
     parse_instant(as_of)
-    days = DayRange(*(None if text is None else parse_day(text) for text in (first, end)))
+    days = days_of(first, end)
     context = _opening(project_of(pipeline, env, overrides))
     from featurelib.pipeline.steps import run_step
 

@@ -418,6 +418,18 @@ class StorageSettings(Spec):
     retention: Duration = "400d"
 
 
+class CostSettings(Spec):
+    """What an hour of the machines that run the pipeline costs.
+
+    Attributes:
+        per_hour: price of an hour from the start of a command to its end, all machines together.
+        currency: what it is counted in, as ``EUR``.
+    """
+
+    per_hour: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    currency: str = "EUR"
+
+
 class RunSettings(Spec):
     """Settings of the environment, not of the pipeline's meaning.
 
@@ -431,6 +443,7 @@ class RunSettings(Spec):
     spark: SparkSettings = SparkSettings()
     tracking: TrackingSettings
     storage: StorageSettings = StorageSettings()
+    cost: CostSettings | None = None
     secrets: dict[str, str] = Field(default_factory=dict, repr=False)
 
 

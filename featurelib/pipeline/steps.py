@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
-from featurelib.pipeline.build_features import build_features
+from featurelib.errors import FeaturelibError
+from featurelib.pipeline.build_features import ALL_DAYS, build_features
 from featurelib.pipeline.build_training_set import build_training_set
 from featurelib.pipeline.context import Context, StepResult
+from featurelib.pipeline.days import DayRange
 from featurelib.pipeline.ingest import ingest
 from featurelib.pipeline.maintain import maintain
 from featurelib.pipeline.monitor import monitor
-from featurelib.pipeline.records import recorded
+from featurelib.pipeline.order import PIPELINE
+from featurelib.pipeline.plan import StepPlan, plan
+from featurelib.pipeline.records import Expected, recorded
 from featurelib.pipeline.report import write_report
 from featurelib.pipeline.score import score
 from featurelib.pipeline.train import train
@@ -31,21 +36,52 @@ STEPS: Mapping[str, Step] = MappingProxyType(
         "maintain": maintain,
     }
 )
-PIPELINE = ("ingest", "build_features", "build_training_set", "train", "score", "monitor")
 
 
-def run_step(context: Context, name: str, **options: object) -> StepResult:
-    """Run one step, with the options that it takes, under the user's eyes and record it."""
+def run_step(
+    context: Context, name: str, *, announced: StepPlan | None = None, **options: object
+) -> StepResult:
+    """Run one step, with the options that it takes, under the user's eyes and record it.
+
+    Args:
+        context: the run's surroundings.
+        name: of the step.
+        announced: what a plan made before said of it; its estimate is the one that is held against the truth.
+        options: those of the step.
+    """
     with context.progress.stage(name.replace("_", " ")) as stage:
-        result = recorded(context, name, lambda: STEPS[name](context, **options))
+        expected = _expected(context, name, options)
+        if expected is not None and announced is not None:
+            expected = replace(expected, seconds=announced.seconds)
+        result = recorded(context, name, lambda: STEPS[name](context, **options), expected=expected)
         stage.summary = result.summary
     return result
+
+
+def _expected(context: Context, name: str, options: Mapping[str, object]) -> Expected | None:
+    """Return what is to be expected of a step as it begins, None where it cannot be planned."""
+    days = options.get("days")
+    days, rebuild = days if isinstance(days, DayRange) else ALL_DAYS, options.get("rebuild") is True
+    try:
+        steps = plan(context, steps=(name,), days=days, rebuild=rebuild).steps
+    except FeaturelibError:  # the step itself will say what is wrong, and be recorded with it
+        return None
+    return steps[0].expected(context.project.name) if steps else None
 
 
 def run_pipeline(context: Context, *, steps: tuple[str, ...] = PIPELINE) -> list[StepResult]:
     """Run the steps in order and write the report; each does only what is left to do."""
     begin(import_mlflow)
-    results = [run_step(context, name) for name in steps]
+    announced = {step.step: step for step in _announced(context, steps)}
+    results = [run_step(context, name, announced=announced.get(name)) for name in steps]
     with context.progress.stage("report") as stage:
         stage.summary = str(write_report(context, results))
     return results
+
+
+def _announced(context: Context, steps: tuple[str, ...]) -> tuple[StepPlan, ...]:
+    """Return the plan of the whole run, nothing where a step cannot be planned."""
+    try:
+        return plan(context, steps=steps).steps
+    except FeaturelibError:
+        return ()
