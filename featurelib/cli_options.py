@@ -27,6 +27,11 @@ Overrides = Annotated[
 Views = Annotated[list[str] | None, typer.Option("--view", help="A view; all of them if none is given.")]
 First = Annotated[str | None, typer.Option("--from", help="First day of the spine, UTC date.")]
 End = Annotated[str | None, typer.Option("--to", help="Day at which to stop, itself left out.")]
+Money = Annotated[
+    float | None,
+    typer.Option("--budget", help="Stop before costing more; needs cost.per_hour in the settings."),
+]
+MaxSeconds = Annotated[float | None, typer.Option("--max-seconds", help="Stop before taking longer.")]
 Rebuild = Annotated[
     bool, typer.Option("--rebuild", help="Compute these days from scratch, whatever has changed.")
 ]

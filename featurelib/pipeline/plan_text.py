@@ -27,7 +27,8 @@ def rendered(plan: Plan) -> str:
     lines = [text_table(headers, rows), "", f"together    {_together(plan)}"]
     if idle:
         lines.append(f"no change   {', '.join(map(words, idle))}")
-    lines += [f"            no earlier run of {words(name)}: its time is not known" for name in plan.unknown]
+    if plan.unknown:
+        lines.append(f"not known   the time of {', '.join(map(words, plan.unknown))}: no earlier run says it")
     if plan.errors:
         off = [
             f"{words(step)} {found.share:.0%} ({found.runs} run{'s' * (found.runs != 1)})"
@@ -72,6 +73,8 @@ def price(value: float | None, cost: CostSettings) -> str:
 
 def _together(plan: Plan) -> str:
     """Return what is known of time and money: at least that, where a step has no earlier run."""
+    if len(plan.unknown) == len(plan.busy):
+        return "not known"
     said = ("at least " if plan.unknown else "about ") + seconds(plan.seconds)
     if plan.cost is None:
         return said

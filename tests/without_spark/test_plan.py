@@ -260,7 +260,8 @@ def test_the_command_prints_a_table_or_json(root: Path, capsys: pytest.CaptureFi
         "?",
     ]
     assert "together    at least 10.0 s, 0.1000 CHF (36 CHF an hour)" in text
-    assert "no earlier run of build features: its time is not known" in text
+    unknown = "build features, build training set, train, score, monitor"
+    assert f"not known   the time of {unknown}: no earlier run says it" in text
     assert run([*arguments, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["money"] == 0.1
