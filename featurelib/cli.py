@@ -13,15 +13,33 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from featurelib.cli_features import looking
-from featurelib.cli_options import PROJECT, AsOf, Env, Folder, IdleOk, Overrides, pair_of, project_of
-from featurelib.errors import FeaturelibError, NoNewData
+from featurelib.cli_options import (
+    PROJECT,
+    AsOf,
+    End,
+    Env,
+    First,
+    Folder,
+    IdleOk,
+    MaxSeconds,
+    Money,
+    Overrides,
+    Rebuild,
+    days_of,
+    pair_of,
+    project_of,
+)
+from featurelib.errors import BudgetExceeded, FeaturelibError, NoNewData
 from featurelib.threads import begin
-from featurelib.timeline import parse_day, parse_instant
+from featurelib.timeline import parse_instant
 
 if TYPE_CHECKING:
+    from featurelib.pipeline.budget import Budget
     from featurelib.pipeline.context import Context
     from featurelib.specs import Project
 
+
+_WORDS = {NoNewData: "nothing to do", BudgetExceeded: "over budget"}
 
 app = typer.Typer(
     name="featurelib",
@@ -42,7 +60,7 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         code = app(args=arguments, standalone_mode=False)  # what a command's typer.Exit says, else None
     except FeaturelibError as error:
-        word = "nothing to do" if isinstance(error, NoNewData) else "error"
+        word = _WORDS.get(type(error), "error")
         print(f"{word}: {error}", file=sys.stderr)  # noqa: T201 - the command's own output
         return error.exit_code
     except typer.Exit as done:
@@ -121,21 +139,17 @@ for _name, _text in {
 @app.command("build-features", help="Compute features where something is new.")
 def build_features_command(
     as_of: AsOf,
-    first: Annotated[str | None, typer.Option("--from", help="First day of the spine, UTC date.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Day at which to stop, itself left out.")] = None,
-    rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Compute these days from scratch, whatever has changed.")
-    ] = False,
+    first: First = None,
+    end: End = None,
+    rebuild: Rebuild = False,
     env: Env = "local",
     pipeline: Folder = "conf/flights",
     overrides: Overrides = None,
     idle_ok: IdleOk = False,
 ) -> None:
     """Fill what is missing, and build again what late or corrected data and changed definitions touch."""
-    from featurelib.pipeline.days import DayRange
-
     parse_instant(as_of)
-    days = DayRange(*(None if text is None else parse_day(text) for text in (first, end)))
+    days = days_of(first, end)
     context = _opening(project_of(pipeline, env, overrides))
     from featurelib.pipeline.steps import run_step
 
@@ -144,6 +158,7 @@ def build_features_command(
         raise NoNewData(f"build_features: {result.summary}")
 
 
+@app.command("run", help="The same as pipeline.")
 @app.command("pipeline", help="Run every step; each does what is left to do.")
 def pipeline_command(
     as_of: AsOf,
@@ -151,13 +166,23 @@ def pipeline_command(
     pipeline: Folder = "conf/flights",
     overrides: Overrides = None,
     idle_ok: IdleOk = False,
+    amount: Money = None,
+    max_seconds: MaxSeconds = None,
 ) -> None:
     """Run ingest, features, training set, training, scoring and monitoring, and write the report."""
-    parse_instant(as_of)
-    context = _opening(project_of(pipeline, env, overrides))
+    moment, project = parse_instant(as_of), project_of(pipeline, env, overrides)
+    again = ["jobs/pipeline.py", "--as-of", as_of, "--env", env, "--pipeline", pipeline]
+    budget = _budget(project, amount, max_seconds, again=[*again, *_given(overrides)])
+    if budget is not None:
+        from featurelib.pipeline.context import Place
+        from featurelib.pipeline.order import PIPELINE
+        from featurelib.pipeline.plan import plan
+
+        budget.refuse_hopeless(plan(Place(project, moment), steps=PIPELINE))
+    context = _opening(project)
     from featurelib.pipeline.steps import run_pipeline
 
-    results = run_pipeline(context(as_of))
+    results = run_pipeline(context(as_of), budget=budget)
     if all(result.is_idle for result in results if result.step != "monitor") and not idle_ok:
         raise NoNewData("pipeline: every step was done before")
 
@@ -169,13 +194,33 @@ def demo(
     ] = False,
     env: Env = "local",
     overrides: Overrides = None,
+    amount: Money = None,
+    max_seconds: MaxSeconds = None,
 ) -> None:
     """Take 336,776 real flights from raw daily files to governed predictions."""
     project = project_of("conf/flights", env, overrides)
+    again = ["demo", *(["--next-day"] if next_day else []), "--env", env, *_given(overrides)]
+    budget = _budget(project, amount, max_seconds, again=again)
     context = _opening(project)
     from featurelib.pipeline.demo import run_demo
 
-    run_demo(project, context, next_day=next_day)
+    run_demo(project, context, next_day=next_day, budget=budget)
+
+
+def _budget(
+    project: Project, amount: float | None, max_seconds: float | None, *, again: list[str]
+) -> Budget | None:
+    """Return the budget of a command that starts now, None where none was asked for."""
+    if amount is None and max_seconds is None:
+        return None
+    from featurelib.pipeline.budget import budget_of
+
+    command = shlex.join(["./spark-submit.sh", *again])
+    return budget_of(amount, max_seconds, cost=project.settings.cost, again=command)
+
+
+def _given(overrides: list[str] | None) -> list[str]:
+    return [word for override in overrides or () for word in ("-c", override)]
 
 
 # --- looking --------------------------------------------------------------------------------------------

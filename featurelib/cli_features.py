@@ -1,4 +1,4 @@
-"""Commands that look at features without a JVM."""
+"""Commands that look at features, tables and runs without a JVM."""
 
 from __future__ import annotations
 
@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from featurelib.cli_options import AsOf, Env, Folder, Overrides, Views, pair_of, project_of
+from featurelib.cli_options import (
+    AsOf,
+    End,
+    Env,
+    First,
+    Folder,
+    Overrides,
+    Rebuild,
+    Views,
+    days_of,
+    pair_of,
+    project_of,
+)
 from featurelib.errors import ModelGateError
 from featurelib.timeline import parse_instant
 
@@ -36,6 +48,29 @@ def catalog_command(
     wanted = [view.name for view in chosen_views(project, views or ())] if views else None
     entries = [entry for entry in catalog(project) if wanted is None or entry.view in wanted]
     typer.echo(json.dumps(as_rows(entries), indent=1) if as_json else rendered(entries))
+
+
+@looking.command("plan")
+def plan_command(
+    as_of: AsOf,
+    first: First = None,
+    end: End = None,
+    rebuild: Rebuild = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    env: Env = "local",
+    pipeline: Folder = "conf/flights",
+    overrides: Overrides = None,
+) -> None:
+    """List what a run would build, why, and what it would take, without changing anything."""
+    from featurelib.pipeline.context import Place
+    from featurelib.pipeline.order import PIPELINE
+    from featurelib.pipeline.plan import plan
+    from featurelib.pipeline.plan_text import as_json_text, rendered
+
+    moment, days = parse_instant(as_of), days_of(first, end)
+    place = Place(project_of(pipeline, env, overrides), moment)
+    found = plan(place, steps=PIPELINE, days=days, rebuild=rebuild)
+    typer.echo(as_json_text(found, moment) if as_json else rendered(found))
 
 
 @looking.command("preview")

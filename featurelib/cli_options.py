@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from featurelib.errors import ConfigError
+from featurelib.timeline import parse_day
 
 if TYPE_CHECKING:
+    from featurelib.pipeline.days import DayRange
     from featurelib.specs import Project
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -23,6 +25,16 @@ Overrides = Annotated[
     list[str] | None, typer.Option("-c", help="Override a setting, as -c spark.driver_memory=8g.")
 ]
 Views = Annotated[list[str] | None, typer.Option("--view", help="A view; all of them if none is given.")]
+First = Annotated[str | None, typer.Option("--from", help="First day of the spine, UTC date.")]
+End = Annotated[str | None, typer.Option("--to", help="Day at which to stop, itself left out.")]
+Money = Annotated[
+    float | None,
+    typer.Option("--budget", help="Stop before costing more; needs cost.per_hour in the settings."),
+]
+MaxSeconds = Annotated[float | None, typer.Option("--max-seconds", help="Stop before taking longer.")]
+Rebuild = Annotated[
+    bool, typer.Option("--rebuild", help="Compute these days from scratch, whatever has changed.")
+]
 IdleOk = Annotated[bool, typer.Option("--idle-ok", help="Exit 0 instead of 5 when there was nothing to do.")]
 
 
@@ -34,6 +46,13 @@ def project_of(folder: str, env: str, overrides: list[str] | None) -> Project:
     if not place.is_absolute() and not place.exists():
         place = PROJECT / folder
     return load_project(place, env=env, overrides=overrides or ())
+
+
+def days_of(first: str | None, end: str | None) -> DayRange:
+    """Return the days ``[first, end)``; None on a side is no bound."""
+    from featurelib.pipeline.days import DayRange
+
+    return DayRange(*(None if text is None else parse_day(text) for text in (first, end)))
 
 
 def pair_of(text: str, example: str = "-p day=2013-12-30") -> tuple[str, str]:

@@ -55,6 +55,18 @@ class EngineSettings(Spec):
     broadcast_mib: Annotated[int, Field(ge=0)] = 64
 
 
+class CostSettings(Spec):
+    """What an hour of the machines that run the pipeline costs.
+
+    Attributes:
+        per_hour: price of an hour from the start of a command to its end, all machines together.
+        currency: what it is counted in, as ``EUR``.
+    """
+
+    per_hour: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    currency: str = "EUR"
+
+
 class RunSettings(Spec):
     """Settings of the environment, not of the pipeline's meaning.
 
@@ -69,4 +81,5 @@ class RunSettings(Spec):
     tracking: TrackingSettings
     storage: StorageSettings = StorageSettings()
     engine: EngineSettings = EngineSettings()
+    cost: CostSettings | None = None
     secrets: dict[str, str] = Field(default_factory=dict, repr=False)

@@ -19,6 +19,7 @@ from featurelib.errors import nearest
 from featurelib.feature_specs import Aggregation, FeatureDefinition, FeatureView, Latest, feature_name
 from featurelib.operations import AggregationOp
 from featurelib.settings_specs import (
+    CostSettings,
     EngineSettings,
     RunSettings,
     SparkSettings,
@@ -33,6 +34,7 @@ __all__ = [
     "Aggregation",
     "AggregationOp",
     "ColumnType",
+    "CostSettings",
     "Derived",
     "EngineSettings",
     "Entity",

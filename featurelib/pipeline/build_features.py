@@ -57,12 +57,7 @@ def build_features(context: Context, *, days: DayRange = ALL_DAYS, rebuild: bool
     wanted = _wanted_days(context, days)
     now, before = definitions(context.project), built(context)
     has_table = context.names.features in published(context.store)
-    if has_table and before.definitions != now and not days.is_all:
-        raise ConfigError(
-            f"the features of {days}, whose definition has changed since the table was built",
-            "one definition in all rows of the feature table",
-            "run build-features once without --from and --to",
-        )
+    check_range(before, now, days, has_table=has_table)
     if not wanted or (not rebuild and _is_current(context, before, wanted, now)):
         return StepResult("features", "nothing new to compute")
     run_id = context.new_run_id("features")
@@ -88,6 +83,20 @@ def build_features(context: Context, *, days: DayRange = ALL_DAYS, rebuild: bool
         late = future_events(source_inputs(context.project, pinned(context, run)), context.as_of)
         run.publish(published_at=context.as_of)
     return _result(context, run, work, late)
+
+
+def check_range(before: Built, now: Mapping[str, str], days: DayRange, *, has_table: bool) -> None:
+    """Refuse a range of days where a definition has changed: a table has one meaning.
+
+    Raises:
+        ConfigError: so it is.
+    """
+    if has_table and before.definitions != now and not days.is_all:
+        raise ConfigError(
+            f"the features of {days}, whose definition has changed since the table was built",
+            "one definition in all rows of the feature table",
+            "run build-features once without --from and --to",
+        )
 
 
 def _wanted_days(context: Context, days: DayRange) -> list[date]:

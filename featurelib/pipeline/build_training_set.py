@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from pyspark.sql import functions as F
 from featurelib.config import spec_hash
 from featurelib.derived import feature_names
 from featurelib.errors import FeaturelibError
-from featurelib.pipeline.context import Context, StepResult
+from featurelib.pipeline.context import Context, StepResult, Surroundings
 from featurelib.pipeline.reference import write_reference
 from featurelib.pipeline.schemas import struct
 from featurelib.point_in_time.features import AS_OF
@@ -51,7 +52,7 @@ def build_training_set(context: Context) -> StepResult:
     run_id = context.new_run_id("training-set")
     with begin_run(context.spark, context.store, pipeline=project.name, run_id=run_id) as run:
         before = training_content(context)
-        made_from, days = _inputs(context, run)
+        made_from, days = made_of(context, run.base)
         if before is not None and before.made_from == made_from and not before.pending:
             return StepResult("training set", "unchanged")
         chosen = _chosen(context, run)
@@ -83,7 +84,7 @@ def build_training_set(context: Context) -> StepResult:
     )
 
 
-def training_content(context: Context) -> TrainingContent | None:
+def training_content(context: Surroundings) -> TrainingContent | None:
     """Return what the published training set holds, None when there is none."""
     if context.names.training_content not in published(context.store):
         return None
@@ -125,7 +126,8 @@ def _part(split: Split) -> Column:
     return chosen
 
 
-def _bounds(split: Split) -> tuple[datetime, datetime]:
+def bounds_of(split: Split) -> tuple[datetime, datetime]:
+    """Return the interval of the moments that belong to some part of the split."""
     return _midnight(split.train[0]), _midnight(split.test[1])
 
 
@@ -136,20 +138,21 @@ def _midnight(day: date) -> datetime:
 # --- has anything changed -------------------------------------------------------------------------------
 
 
-def _inputs(context: Context, run: Run) -> tuple[str, tuple[date, date] | None]:
+def made_of(context: Surroundings, versions: Mapping[str, int]) -> tuple[str, tuple[date, date] | None]:
     """Return the identity of all that a training set is made from, and the first and last day of its rows.
 
     Files never change, so the names of those that can hold rows of the split say whether anything has.
     """
     project = context.project
-    first, last = _bounds(project.split)
-    features = snapshot(context.store, *_features(context, run)).files
+    first, last = bounds_of(project.split)
+    names = context.names
+    features = snapshot(context.store, names.features, versions[names.features]).files
     features = tuple(file for file in features if _may_hold(file, AS_OF, first, last))
     bounds = [bound.get("_day") for file in features for bound in (file.minimum, file.maximum)]
     known: list[date] = [bound for bound in bounds if bound is not None]
     days = (min(known), max(known)) if known and len(known) == len(bounds) else None
-    table = context.names.silver(project.spine.table)
-    labels = snapshot(context.store, table, run.base[table]).files
+    table = names.silver(project.spine.table)
+    labels = snapshot(context.store, table, versions[table]).files
     if days is not None:
         labels = tuple(file for file in labels if _may_hold(file, "_day", *days))
     files = sorted(file.path.rsplit("/", 1)[-1] for file in (*features, *labels))
@@ -170,7 +173,7 @@ def _may_hold(file: DataFile, column: str, first: Any, last: Any) -> bool:  # no
 def _pending(context: Context, run: Run, days: tuple[date, date] | None) -> int:
     """Return how many labels of the split's rows will be known, but are not yet."""
     project = context.project
-    first, last = _bounds(project.split)
+    first, last = bounds_of(project.split)
     moment = F.expr(project.spine.as_of_ts)
     rows = run.read(context.names.silver(project.spine.table))
     if days is not None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
-from featurelib.pipeline.context import Context
+from featurelib.pipeline.context import Context, Surroundings
 from featurelib.pipeline.schemas import struct
 from featurelib.specs import Project
 from featurelib.tables import Run, published, rows_of
@@ -45,14 +45,14 @@ class Stale:
     seen: Mapping[str, int]
 
 
-def input_tables(context: Context) -> list[str]:
+def input_tables(context: Surroundings) -> list[str]:
     """Return the silver tables that the spine and the sources of views are read from."""
     project: Project = context.project
     used = {project.spine.table, *(project.sources[view.source].table for view in project.views)}
     return sorted(context.names.silver(table) for table in used)
 
 
-def built(context: Context) -> Built:
+def built(context: Surroundings) -> Built:
     """Return what the published feature table was built from; empty where nothing says it."""
     known = published(context.store)
     names = context.names

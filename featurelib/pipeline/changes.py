@@ -13,15 +13,15 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from featurelib.pipeline.context import Context
+from featurelib.pipeline.context import Context, Surroundings
 from featurelib.pipeline.days import on_days, runs_of
 from featurelib.pipeline.frames import spine_frame, to_events
 from featurelib.pipeline.scans import may_hold
 from featurelib.pipeline.silver import snapshot_file, types_of
-from featurelib.point_in_time.features import EVENT_TS, KNOWN_TS
+from featurelib.point_in_time.features import AS_OF, EVENT_TS, KNOWN_TS
 from featurelib.point_in_time.tasks import condition_columns
 from featurelib.specs import FeatureView, Project, Source
-from featurelib.tables import DataFile, FileChanges, Run, changed_files, is_readable, read
+from featurelib.tables import DataFile, FileChanges, Run, changed_files, is_readable, read, snapshot
 
 CHANGE = "row_change"
 _ZERO = "__zero_"
@@ -60,7 +60,7 @@ def changed_events(
     table = context.names.silver(source.table)
     changes = _changes(context, run, table, since)
     if newest is not None and changes.is_plain and source.transform is None:
-        changes = _without_later(changes, project, source, views, newest)
+        changes = without_later(changes, project, source, views, newest)
     if changes.is_plain and not (changes.added or changes.removed):
         return None
     # A transform may look at more than one row, so all rows of both versions are compared.
@@ -85,6 +85,14 @@ def changed_spine(context: Context, run: Run, days: Sequence[date], *, since: in
     return _difference(*(spine_frame(context.project, rows.where(wanted)) for rows in (old, new)))
 
 
+def newest_moment(context: Surroundings, version: int) -> int | None:
+    """Return a bound of the moments of a version of the feature table in microseconds, from its log."""
+    files = snapshot(context.store, context.names.features, version).files
+    greatest = [snapshot_file(file).bounds(AS_OF)[1] for file in files]
+    known = [bound for bound in greatest if bound is not None]
+    return max(known) if known and len(known) == len(greatest) else None
+
+
 # --- which files and rows -------------------------------------------------------------------------------
 
 
@@ -95,7 +103,7 @@ def _changes(context: Context, run: Run, table: str, since: int) -> FileChanges:
     return found
 
 
-def _without_later(
+def without_later(
     changes: FileChanges, project: Project, source: Source, views: Sequence[FeatureView], newest: int
 ) -> FileChanges:
     """Leave out the files whose events are all visible after the newest moment only, by their bounds."""

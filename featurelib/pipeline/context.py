@@ -17,21 +17,11 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-@dataclass(frozen=True)
-class Context:
-    """A run's surroundings.
-
-    Attributes:
-        project: the validated specs.
-        spark: the session.
-        as_of: the moment asked about; nothing at or after it is read.
-        progress: where the user is told what happens.
-    """
+class Surroundings:
+    """What a run and a look at its tables have in common; without a session it is a :class:`Place`."""
 
     project: Project
-    spark: SparkSession
     as_of: datetime
-    progress: Progress
 
     @cached_property
     def store(self) -> Store:
@@ -45,6 +35,36 @@ class Context:
     def names(self) -> TableNames:
         """The names of the pipeline's tables."""
         return TableNames(self.project.name)
+
+
+@dataclass(frozen=True)
+class Place(Surroundings):
+    """Where and when to look, without a session.
+
+    Attributes:
+        project: the validated specs.
+        as_of: the moment asked about; nothing at or after it is read.
+    """
+
+    project: Project
+    as_of: datetime
+
+
+@dataclass(frozen=True)
+class Context(Surroundings):
+    """A run's surroundings.
+
+    Attributes:
+        project: the validated specs.
+        spark: the session.
+        as_of: the moment asked about; nothing at or after it is read.
+        progress: where the user is told what happens.
+    """
+
+    project: Project
+    spark: SparkSession
+    as_of: datetime
+    progress: Progress
 
     def new_run_id(self, step: str) -> str:
         """Return an identity for one run of a step, as ``ingest-20131231-3f9a01c2``."""

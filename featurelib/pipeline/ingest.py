@@ -16,7 +16,7 @@ from pyspark.sql import types as T
 from featurelib.errors import InputError, PublishError, QualityGateError
 from featurelib.landing.csv_files import INSPECTED, inspected, received
 from featurelib.landing.files import LandedFile, landed_files
-from featurelib.pipeline.context import Context, StepResult
+from featurelib.pipeline.context import Context, StepResult, Surroundings
 from featurelib.pipeline.days import on_days
 from featurelib.pipeline.functions import pipeline_function
 from featurelib.pipeline.ledger import loaded_sizes, write_ledger
@@ -61,7 +61,7 @@ def ingest(context: Context) -> StepResult:
     """
     loaded = loaded_sizes(context)
     new = {
-        name: _not_loaded(context, table, loaded.get(name, {}))
+        name: not_loaded(context, table, loaded.get(name, {}))
         for name, table in context.project.tables.items()
     }
     new = {name: files for name, files in new.items() if files}
@@ -90,8 +90,12 @@ def ingest(context: Context) -> StepResult:
 # --- which files ----------------------------------------------------------------------------------------
 
 
-def _not_loaded(context: Context, table: LandedTable, loaded: Mapping[str, int]) -> list[LandedFile]:
-    """Return the landed files of days that ended before ``as_of`` and are not in the ledger."""
+def not_loaded(context: Surroundings, table: LandedTable, loaded: Mapping[str, int]) -> list[LandedFile]:
+    """Return the landed files of days that ended before ``as_of`` and are not in the ledger.
+
+    Raises:
+        InputError: a file has changed since it was loaded.
+    """
     landed = landed_files(context.project.settings.landing, table.landing)
     complete = [file for file in landed if file.day + timedelta(days=1) <= context.as_of.date()]
     for file in complete:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from featurelib.pipeline.context import Context
+from featurelib.pipeline.context import Context, Surroundings
 from featurelib.pipeline.schemas import struct
 from featurelib.tables import Run, published, rows_of
 
@@ -15,18 +15,25 @@ LEDGER = struct(
 )
 
 
-def loaded_sizes(context: Context) -> dict[str, dict[str, int]]:
+def ledger_rows(context: Surroundings) -> list[dict[str, Any]]:
+    """Return the ledger: one row a landed file that was loaded, none before the first load."""
+    if context.names.files not in published(context.store):
+        return []
+    return rows_of(context.store, context.names.files)
+
+
+def loaded_sizes(context: Surroundings) -> dict[str, dict[str, int]]:
     """Return, by table, the loaded files and their size in bytes."""
     found: dict[str, dict[str, int]] = {}
-    for row in _rows(context):
+    for row in ledger_rows(context):
         found.setdefault(row["table"], {})[row["name"]] = row["bytes"]
     return found
 
 
-def loaded_days(context: Context, tables: Iterable[str]) -> dict[str, set[date]]:
+def loaded_days(context: Surroundings, tables: Iterable[str]) -> dict[str, set[date]]:
     """Return the loaded days of each of the tables."""
     days: dict[str, set[date]] = {name: set() for name in tables}
-    for row in _rows(context):
+    for row in ledger_rows(context):
         if row["table"] in days:
             days[row["table"]].add(row["day"])
     return days
@@ -41,9 +48,3 @@ def write_ledger(context: Context, run: Run, looks: Mapping[str, Sequence[Mappin
     ]
     run.create(context.names.files, LEDGER, description="Every landed file that was loaded.")
     run.append_rows([{**row, "_run_id": run.run_id} for row in rows], context.names.files)
-
-
-def _rows(context: Context) -> list[dict[str, Any]]:
-    if context.names.files not in published(context.store):
-        return []
-    return rows_of(context.store, context.names.files)

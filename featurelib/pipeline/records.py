@@ -5,17 +5,29 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from featurelib.errors import FeaturelibError
-from featurelib.pipeline.context import Context, StepResult
+from featurelib.pipeline.context import Context, StepResult, Surroundings
 from featurelib.pipeline.schemas import struct
-from featurelib.tables import Stamp, append_ops, rows_of
+from featurelib.tables import (
+    Stamp,
+    append_ops,
+    current_version,
+    published_version,
+    read_rows,
+    rows_of,
+    snapshot,
+)
 
 RUNS = "ops.runs"
+EXPECTED = "expected"
+"""Under this name the facts of a recorded run hold what :class:`Expected` says."""
+
+_NEWEST = 1000
 _SCHEMA = struct(
     run_id="string",
     step="string",
@@ -30,8 +42,29 @@ _SCHEMA = struct(
 )
 
 
-def recorded(context: Context, step: str, work: Callable[[], StepResult]) -> StepResult:
-    """Run a step and record how it ended; an error is recorded and raised again."""
+@dataclass(frozen=True)
+class Expected:
+    """What was expected of a step when it began.
+
+    Attributes:
+        pipeline: whose step it was.
+        size: how much there was to do, in the step's own unit; 0 for nothing, None if unknown.
+        rows: rows to build, None if unknown.
+        bytes: what these take, None if unknown.
+        seconds: the estimate, None without an earlier run.
+    """
+
+    pipeline: str
+    size: float | None
+    rows: int | None
+    bytes: int | None
+    seconds: float | None
+
+
+def recorded(
+    context: Context, step: str, work: Callable[[], StepResult], *, expected: Expected | None = None
+) -> StepResult:
+    """Run a step and record how it ended, beside what was expected; an error is recorded and raised again."""
     started = time.monotonic()
     try:
         result = work()
@@ -39,12 +72,23 @@ def recorded(context: Context, step: str, work: Callable[[], StepResult]) -> Ste
         code = error.exit_code if isinstance(error, FeaturelibError) else 1
         _write(context, step, StepResult(step, str(error)), "failed", code, time.monotonic() - started)
         raise
-    result = replace(result, step=step, seconds=time.monotonic() - started)
+    facts = result.facts if expected is None else {**result.facts, EXPECTED: asdict(expected)}
+    result = replace(result, step=step, facts=facts, seconds=time.monotonic() - started)
     _write(context, step, result, "idle" if result.is_idle else "done", 0, result.seconds)
     return result
 
 
-def last_facts(context: Context) -> dict[str, dict[str, Any]]:
+def newest_runs(context: Surroundings) -> list[dict[str, Any]]:
+    """Return the newest recorded runs of steps, the newest first; at most about a thousand."""
+    if current_version(context.store, RUNS) is None:
+        return []
+    found = snapshot(context.store, RUNS, published_version(context.store, RUNS))
+    files = sorted(found.files, key=lambda file: str(file.maximum.get("finished_at", "")), reverse=True)
+    rows = [row for file in files[:_NEWEST] for row in read_rows(file)]
+    return sorted(rows, key=lambda row: row["finished_at"], reverse=True)
+
+
+def last_facts(context: Surroundings) -> dict[str, dict[str, Any]]:
     """Return, by step, the newest run that did something, with what it recorded."""
     if RUNS not in context.store.tables():
         return {}

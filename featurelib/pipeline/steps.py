@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 
-from featurelib.pipeline.build_features import build_features
+from featurelib.errors import FeaturelibError
+from featurelib.pipeline.budget import Budget
+from featurelib.pipeline.build_features import ALL_DAYS, build_features
 from featurelib.pipeline.build_training_set import build_training_set
 from featurelib.pipeline.context import Context, StepResult
+from featurelib.pipeline.days import DayRange
 from featurelib.pipeline.ingest import ingest
 from featurelib.pipeline.maintain import maintain
 from featurelib.pipeline.monitor import monitor
+from featurelib.pipeline.order import PIPELINE
+from featurelib.pipeline.plan import StepPlan, plan
 from featurelib.pipeline.records import recorded
 from featurelib.pipeline.report import write_report
 from featurelib.pipeline.score import score
@@ -31,21 +38,82 @@ STEPS: Mapping[str, Step] = MappingProxyType(
         "maintain": maintain,
     }
 )
-PIPELINE = ("ingest", "build_features", "build_training_set", "train", "score", "monitor")
 
 
-def run_step(context: Context, name: str, **options: object) -> StepResult:
-    """Run one step, with the options that it takes, under the user's eyes and record it."""
+def run_step(
+    context: Context,
+    name: str,
+    *,
+    announced: StepPlan | None = None,
+    guard: Callable[[StepPlan], None] | None = None,
+    **options: object,
+) -> StepResult:
+    """Run one step, with the options that it takes, under the user's eyes and record it.
+
+    Args:
+        context: the run's surroundings.
+        name: of the step.
+        announced: what a plan made before said of it; its estimate is the one that is held against the truth.
+        guard: looks at the step's plan before it begins, and raises what stops the run.
+        options: those of the step.
+    """
     with context.progress.stage(name.replace("_", " ")) as stage:
-        result = recorded(context, name, lambda: STEPS[name](context, **options))
+        planned = _planned(context, name, options, must=guard is not None)
+        expected = None if planned is None else planned.expected(context.project.name)
+        if expected is not None and announced is not None:
+            expected = replace(expected, seconds=announced.seconds)
+
+        def work() -> StepResult:
+            if guard is not None and planned is not None:
+                guard(planned)
+            return STEPS[name](context, **options)
+
+        result = recorded(context, name, work, expected=expected)
         stage.summary = result.summary
     return result
 
 
-def run_pipeline(context: Context, *, steps: tuple[str, ...] = PIPELINE) -> list[StepResult]:
-    """Run the steps in order and write the report; each does only what is left to do."""
+def run_pipeline(
+    context: Context, *, steps: tuple[str, ...] = PIPELINE, budget: Budget | None = None
+) -> list[StepResult]:
+    """Run the steps in order and write the report; each does only what is left to do.
+
+    Raises:
+        BudgetExceeded: a step does not fit into what is left of the budget; those before it are done.
+    """
     begin(import_mlflow)
-    results = [run_step(context, name) for name in steps]
+    announced = {step.step: step for step in _announced(context, steps)}
+    results = []
+    for place, name in enumerate(steps):
+        guard = None
+        if budget is not None:
+            guard = partial(budget.check, done=steps[:place], left=steps[place:])
+        results.append(run_step(context, name, announced=announced.get(name), guard=guard))
     with context.progress.stage("report") as stage:
         stage.summary = str(write_report(context, results))
     return results
+
+
+def _planned(context: Context, name: str, options: Mapping[str, object], *, must: bool) -> StepPlan | None:
+    """Return what is to be done of a step as it begins; None where it cannot be planned.
+
+    Raises:
+        FeaturelibError: it cannot, and must be.
+    """
+    days = options.get("days")
+    days, rebuild = days if isinstance(days, DayRange) else ALL_DAYS, options.get("rebuild") is True
+    try:
+        steps = plan(context, steps=(name,), days=days, rebuild=rebuild).steps
+    except FeaturelibError:
+        if must:
+            raise
+        return None  # the step itself will say what is wrong, and be recorded with it
+    return steps[0] if steps else None
+
+
+def _announced(context: Context, steps: tuple[str, ...]) -> tuple[StepPlan, ...]:
+    """Return the plan of the whole run, nothing where a step cannot be planned."""
+    try:
+        return plan(context, steps=steps).steps
+    except FeaturelibError:
+        return ()

@@ -16,15 +16,14 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from featurelib.pipeline.builds import Stale
-from featurelib.pipeline.changes import CHANGE, changed_events, changed_spine
+from featurelib.pipeline.changes import CHANGE, changed_events, changed_spine, newest_moment
 from featurelib.pipeline.context import Context
 from featurelib.pipeline.days import in_partitions
-from featurelib.pipeline.silver import snapshot_file
 from featurelib.point_in_time import features_as_of
 from featurelib.point_in_time.features import AS_OF, EVENT_TS
 from featurelib.point_in_time.reach import longest_of_views
 from featurelib.specs import Aggregation, FeatureView, Project
-from featurelib.tables import Run, snapshot
+from featurelib.tables import Run
 from featurelib.timeline import LIFETIME
 
 KEY = "_key"
@@ -114,7 +113,8 @@ def _touched_parts(context: Context, run: Run, stale: Stale, caches: ExitStack) 
         for name in dict.fromkeys(view.source for view in project.views)
     }
     versions = {name: stale.seen[table] for name, table in tables.items() if table in stale.seen}
-    newest = _newest_moment(context, run)
+    features = context.names.features
+    newest = newest_moment(context, run.versions.get(features, run.base[features]))
     found = {
         name: changed_events(context, run, name, since=version, newest=newest)
         for name, version in versions.items()
@@ -129,15 +129,6 @@ def _touched_parts(context: Context, run: Run, stale: Stale, caches: ExitStack) 
         if spine is not None:
             parts.append(_of_spine(project, spine))
     return parts
-
-
-def _newest_moment(context: Context, run: Run) -> int | None:
-    """Return a bound of the moments of the feature table in microseconds, from its log."""
-    table = context.names.features
-    files = snapshot(context.store, table, run.versions.get(table, run.base[table])).files
-    greatest = [snapshot_file(file).bounds(AS_OF)[1] for file in files]
-    known = [bound for bound in greatest if bound is not None]
-    return max(known) if known and len(known) == len(greatest) else None
 
 
 def _seeing(

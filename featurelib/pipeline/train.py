@@ -12,7 +12,7 @@ from featurelib.config import spec_hash
 from featurelib.errors import FeaturelibError
 from featurelib.lineage.records import code_version, package_versions
 from featurelib.pipeline.build_training_set import training_content
-from featurelib.pipeline.context import Context, StepResult
+from featurelib.pipeline.context import Context, StepResult, Surroundings
 from featurelib.pipeline.definitions import features_hash
 from featurelib.registry.gate import Verdict, gate
 from featurelib.registry.outbox import Outbox, Submission, read_outbox, write_outbox
@@ -45,10 +45,7 @@ def train(context: Context, *, comment: str = "") -> StepResult:
 
 def _train_one(context: Context, name: str, model: ModelSpec, comment: str) -> StepResult:
     version = published(context.store)[context.names.training]
-    content = training_content(context)
-    identity = None if content is None else (content.rows, content.content)
-    made_from = hashlib.sha256(f"{spec_hash(model)} {identity}".encode()).hexdigest()
-    outbox_id = f"{name}-{made_from[:16]}"
+    outbox_id = submission_id(context, name, model)
     tracker = Tracker(context.project.settings.tracking)
     registered = tracker.submitted(name, outbox_id)
     if registered is not None and registered.tags.get("verdict"):
@@ -78,6 +75,14 @@ def _train_one(context: Context, name: str, model: ModelSpec, comment: str) -> S
         },
     }
     return StepResult(name, summary, outbox_id, facts=facts)
+
+
+def submission_id(context: Surroundings, name: str, model: ModelSpec) -> str:
+    """Return the identity of a model by what it is made from: its spec, the content of the training set."""
+    content = training_content(context)
+    identity = None if content is None else (content.rows, content.content)
+    made_from = hashlib.sha256(f"{spec_hash(model)} {identity}".encode()).hexdigest()
+    return f"{name}-{made_from[:16]}"
 
 
 def _waiting(context: Context, outbox_id: str) -> Outbox | None:

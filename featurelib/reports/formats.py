@@ -49,6 +49,16 @@ def seconds(number: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def size(number: float | None) -> str:
+    """Return bytes in the largest unit that leaves at least one, as ``512 B`` or ``23.4 KiB``."""
+    if number is None or math.isnan(number):
+        return ABSENT
+    for unit, scale in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if number >= scale:
+            return f"{number / scale:.1f} {unit}"
+    return f"{number:.0f} B"
+
+
 def parameter(value: object) -> str:
     """Return a setting's value: floats with three significant digits, everything else as it is."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
