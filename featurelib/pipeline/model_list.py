@@ -9,10 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from featurelib.pipeline.context import store_of
-from featurelib.pipeline.models import checked_model
+from featurelib.pipeline.models import checked_model, judged
 from featurelib.registry.audit import ORDER, Entry, History, read_history
+from featurelib.registry.gate import Verdict
 from featurelib.registry.tracker import Tracker
-from featurelib.registry.versions import RegisteredModel
+from featurelib.registry.versions import CHAMPION, RegisteredModel
 from featurelib.reports.text_tables import text_table
 from featurelib.specs import Project
 
@@ -29,7 +30,8 @@ class ListedVersion:
         value: what the version reached on the test rows, None if that was not measured.
         baseline: what the baseline reached.
         registered_at: when it was registered.
-        gate: ``passed``, ``held back`` or, before it was judged, empty.
+        gate: what today's gate says of it beside today's champion: ``passes``, ``holds back`` or
+            ``awaits approval``.
         approved_by: the reviewer who approved it, None if nobody did.
         last: what was decided about it last, None if nothing was.
         comment: of the run that trained it.
@@ -77,9 +79,12 @@ def list_models(project: Project, model: str | None = None) -> ModelList:
     outside: list[str] = []
     for name in names:
         history, aliases = read_history(store, name), tracker.aliases(name)
-        metric = project.models[name].gate.metric
+        registered = tracker.versions(name)
+        champion = next((one for one in registered if one.version == aliases.get(CHAMPION)), None)
+        demands = project.models[name].gate
         versions += [
-            _listed(registered, aliases, history, metric) for registered in reversed(tracker.versions(name))
+            _listed(one, aliases, history, demands.metric, judged(one, champion, history, demands))
+            for one in reversed(registered)
         ]
         moves += history.done
         outside += _moved_outside(name, aliases, history)
@@ -119,9 +124,8 @@ def moves_text(found: ModelList) -> str:
 
 
 def _listed(
-    registered: RegisteredModel, aliases: dict[str, int], history: History, metric: str
+    registered: RegisteredModel, aliases: dict[str, int], history: History, metric: str, verdict: Verdict
 ) -> ListedVersion:
-    verdict = json.loads(registered.tags.get("verdict", "{}"))
     approval = history.approval(registered.version, registered.sha256)
     return ListedVersion(
         model=registered.name,
@@ -131,7 +135,7 @@ def _listed(
         value=registered.metrics.get(metric),
         baseline=registered.metrics.get(f"baseline_{metric}"),
         registered_at=registered.registered_at,
-        gate=("passed" if verdict["passed"] else "held back") if verdict else "",
+        gate="passes" if verdict.passed else "awaits approval" if verdict.awaits_approval else "holds back",
         approved_by=None if approval is None else approval.decided_by,
         last=history.last(registered.version),
         comment=registered.comment,

@@ -11,7 +11,7 @@ from featurelib.errors import AliasMoved, ConfigError, ModelGateError, NoNewData
 from featurelib.pipeline.context import store_of
 from featurelib.pipeline.definitions import check_features
 from featurelib.registry.aliases import Aliases, hold
-from featurelib.registry.audit import Decision
+from featurelib.registry.audit import Decision, History
 from featurelib.registry.gate import Verdict, gate
 from featurelib.registry.tracker import Tracker
 from featurelib.registry.versions import CHALLENGER, RegisteredModel
@@ -136,21 +136,27 @@ def approve(project: Project, model: str, version: int, decision: Decision) -> O
         return Outcome(model, version, desk.aliases.champion, was, verdict.reasons)
 
 
-def judged(tracker: Tracker, aliases: Aliases, registered: RegisteredModel, demands: Gate) -> Verdict:
-    """Hold a version's recorded figures and approval against a gate and the champion of this moment."""
-    champion = aliases.champion
-    other = None if champion in {None, registered.version} else champion
+def judged(
+    registered: RegisteredModel, champion: RegisteredModel | None, history: History, demands: Gate
+) -> Verdict:
+    """Hold a version's figures and approval against a gate, and against the champion if that is another."""
     metrics = registered.metrics
     baseline = {
         name.removeprefix("baseline_"): metrics[name] for name in metrics if name.startswith("baseline_")
     }
-    approval = aliases.history.approval(registered.version, registered.sha256)
+    approval = history.approval(registered.version, registered.sha256)
+    is_other = champion is not None and champion.version != registered.version
     return gate(
         {"evaluation": metrics, "baseline": baseline},
-        None if other is None else tracker.version(registered.name, other).metrics,
+        champion.metrics if champion is not None and is_other else None,
         demands,
         approved_by=None if approval is None else approval.decided_by,
     )
+
+
+def champion_of(tracker: Tracker, aliases: Aliases) -> RegisteredModel | None:
+    """Return the champion of the aliases that are held, None if there is none."""
+    return None if aliases.champion is None else tracker.version(aliases.model, aliases.champion)
 
 
 @dataclass(frozen=True)
@@ -164,7 +170,8 @@ class _Desk:
     aliases: Aliases
 
     def judged(self, registered: RegisteredModel) -> Verdict:
-        return judged(self.tracker, self.aliases, registered, self.spec.gate)
+        champion = champion_of(self.tracker, self.aliases)
+        return judged(registered, champion, self.aliases.history, self.spec.gate)
 
     def check_champion(self, expected: int | None) -> None:
         champion = self.aliases.champion

@@ -14,7 +14,7 @@ from featurelib.lineage.records import code_version, package_versions
 from featurelib.pipeline.build_training_set import training_content
 from featurelib.pipeline.context import Context, StepResult
 from featurelib.pipeline.definitions import features_hash, short_definitions
-from featurelib.pipeline.models import judged
+from featurelib.pipeline.models import champion_of, judged
 from featurelib.registry.aliases import hold
 from featurelib.registry.audit import Decision
 from featurelib.registry.gate import Verdict
@@ -60,12 +60,10 @@ def _train_one(context: Context, name: str, model: ModelSpec, comment: str) -> S
     registered = tracker.submitted(name, outbox_id)
     if registered is not None and registered.tags.get(_JUDGED_BY) == spec_hash(model.gate):
         return StepResult(name, f"{name} version {registered.version} is trained on this very training set")
-    result: dict[str, Any] | None = None
     if registered is None:
         outbox = _waiting(context, outbox_id) or _trained(
             context, name, model, outbox_id=outbox_id, version=version, comment=comment
         )
-        result = outbox.submission.result
         registered = tracker.register(outbox)
     verdict, alias = _judged(context, tracker, registered, model)
     auc = registered.metrics["roc_auc"]
@@ -74,7 +72,7 @@ def _train_one(context: Context, name: str, model: ModelSpec, comment: str) -> S
         f"(baseline {registered.metrics['baseline_roc_auc']:.3f}), {_standing(verdict, alias)}"
     )
     facts = {
-        "training": result,
+        "training": tracker.result(registered),
         "gate": verdict.to_dict(),
         "model": {
             "name": name,
@@ -139,7 +137,7 @@ def _judged(
     One that has been champion stays as it is: a rerun must not promote again what people rolled back.
     """
     with hold(tracker, context.store, pipeline=context.project.name, model=registered.name) as aliases:
-        verdict = judged(tracker, aliases, registered, model.gate)
+        verdict = judged(registered, champion_of(tracker, aliases), aliases.history, model.gate)
         if registered.version not in aliases.history.ever_champions:
             decision = Decision("train", f"{registered.comment}: {'; '.join(verdict.reasons)}")
             aliases.challenge(registered, decision)

@@ -17,7 +17,7 @@ from featurelib.errors import PreconditionError
 from featurelib.registry.client import experiment_id, opened
 from featurelib.registry.files import NATIVE, check_model_files
 from featurelib.registry.flavor import signature_types, write_mlflow_model
-from featurelib.registry.outbox import Outbox, Submission, read_outbox
+from featurelib.registry.outbox import RESULT, Outbox, Submission, read_outbox
 from featurelib.registry.versions import (
     CHAMPION,
     SHA256,
@@ -163,6 +163,16 @@ class Tracker:
         with self._checked(registered):
             pass
 
+    def result(self, registered: RegisteredModel) -> dict[str, Any]:
+        """Return what the training found, as it was submitted: trials, evaluation, lift and the rest."""
+        with (
+            opened(self.settings) as client,
+            tempfile.TemporaryDirectory(prefix="featurelib-result-") as scratch,
+        ):
+            path = client.download_artifacts(registered.run_id, RESULT, scratch)
+            found: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+        return found
+
     def submitted(self, name: str, outbox_id: str) -> RegisteredModel | None:
         """Return the version that was registered from an outbox of this id, if there is one."""
         with opened(self.settings) as client:
@@ -206,7 +216,7 @@ class Tracker:
                 with tempfile.TemporaryDirectory(prefix="featurelib-model-") as scratch:
                     folder = write_mlflow_model(outbox, Path(scratch) / _MODEL, run_id=run_id)
                     client.log_artifacts(run_id, str(folder), _MODEL)
-                client.log_artifact(run_id, str(outbox.folder / "result.json"))
+                client.log_artifact(run_id, str(outbox.folder / RESULT))
                 version = _new_version(client, outbox, run_id=run_id)
             except BaseException:
                 with contextlib.suppress(Exception):

@@ -93,6 +93,7 @@ def test_promoted_listed_and_rolled_back(
     assert command("models") == 0
     first, second = capsys.readouterr().out.splitlines()[1:]
     assert first.split()[:5] == ["returns", "2", "roc_auc", "0.75", "0.6"]
+    assert "passes" in first
     assert "promote by bob" in first
     assert "spring data" in first
     assert second.split()[:3] == ["returns", "1", "champion"]
@@ -137,6 +138,8 @@ def test_the_gate_holds_back_and_is_overruled_in_writing(
     assert command("promote", *of(version), *WHO) == 4
     assert "roc_auc 0.5500 is below 0.6000, the minimum" in capsys.readouterr().err
     assert tracker.aliases("returns") == {"challenger": 1}
+    assert command("models") == 0
+    assert "holds back" in capsys.readouterr().out
 
     assert command("promote", *of(version), *WHO, "--despite-gate") == 0
     assert tracker.aliases("returns") == {"champion": 1}
@@ -174,6 +177,8 @@ def test_a_required_approval(
         assert "nobody has approved it yet" in (said := capsys.readouterr().err)
         assert "featurelib approve --model returns --version 1" in said
     assert tracker.aliases("returns") == {"challenger": 1}
+    assert command("models") == 0
+    assert "awaits approval" in capsys.readouterr().out
 
     assert command("approve", *of(version), "--by", "rita", "--note", "read the report") == 0
     assert "version 1 of returns is approved and champion (before: none)" in capsys.readouterr().out
