@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from featurelib.errors import AliasMoved, ConfigError, ModelGateError
+from featurelib.errors import AliasMoved, ConfigError, ModelGateError, PreconditionError
+from featurelib.registry import client
 from featurelib.registry.aliases import hold
 from featurelib.registry.audit import MOVES, Decision, read_history
 from featurelib.registry.tracker import Tracker
@@ -168,6 +171,25 @@ def test_a_move_cut_short_is_ended_by_the_next(  # noqa: PLR0917 - fixtures and 
     states = {row["state"] for row in rows_of(store, MOVES) if row["decided_by"] == "bob"}
     assert states == {"begun", ends}
     assert not any(action == "found" for action, *_ in moves(store))
+
+
+def test_a_registry_that_goes_away_in_between(
+    tracker: Tracker, store: Store, move: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Locked after the move was written down: one clear error, and the next command notes it as undone."""
+    monkeypatch.setattr(client, "_LOCK_SECONDS", 0.2)
+    version = tracker.version("m", 1)
+    with (
+        hold(tracker, store, pipeline="shop", model="m") as aliases,
+        closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as other,
+    ):
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(PreconditionError, match="cannot be used: database is locked"):
+            aliases.promote(version, ANN)
+
+    with hold(tracker, store, pipeline="shop", model="m"):
+        assert tracker.aliases("m") == {}
+    assert {row["state"] for row in rows_of(store, MOVES)} == {"begun", "undone"}
 
 
 def test_two_who_promote_at_once_follow_each_other(
