@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 import traceback
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from featurelib.cli_features import looking
+from featurelib.cli_models import deciding
 from featurelib.cli_options import (
     PROJECT,
     AsOf,
@@ -270,54 +270,7 @@ def tables(
         typer.echo(f"{row.table:<32}{row.version:>8}{row.rows:>12,}  {row.content}")
 
 
-# --- models ---------------------------------------------------------------------------------------------
-
-
-@app.command()
-def register(
-    from_outbox: Annotated[
-        str, typer.Option("--from-outbox", help="Folder that a failed registration named.")
-    ],
-    env: Env = "local",
-    pipeline: Folder = "conf/flights",
-    overrides: Overrides = None,
-) -> None:
-    """Register a trained model that MLflow could not take at the time."""
-    from featurelib.registry.tracker import Tracker, register_from_outbox
-
-    tracker = Tracker(project_of(pipeline, env, overrides).settings.tracking)
-    registered = register_from_outbox(Path(from_outbox), tracker=tracker)
-    typer.echo(f"registered {registered.name} version {registered.version}")
-
-
-@app.command()
-def ui(
-    env: Env = "local",
-    pipeline: Folder = "conf/flights",
-    overrides: Overrides = None,
-    port: Annotated[int, typer.Option("--port", help="Port on the loopback address.")] = 5000,
-) -> None:
-    """Open MLflow on this environment's runs and models, until interrupted."""
-    uri = project_of(pipeline, env, overrides).settings.tracking.tracking_uri
-    typer.echo(f"MLflow on http://127.0.0.1:{port}, interrupt to end")
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
-    os.execv(sys.executable, [*command, "--port", str(port)])  # noqa: S606 - this very Python, no shell
-
-
-@app.command("roll-back")
-def roll_back(
-    model: Annotated[str, typer.Option("--model", help="The registered model.")],
-    env: Env = "local",
-    pipeline: Folder = "conf/flights",
-    overrides: Overrides = None,
-) -> None:
-    """Make the previous champion champion again."""
-    from featurelib.registry.tracker import Tracker
-
-    champion = Tracker(project_of(pipeline, env, overrides).settings.tracking).roll_back(model)
-    typer.echo(f"champion of {model} is version {champion.version} again")
-
-
+app.add_typer(deciding)
 app.add_typer(looking)
 
 notebooks = typer.Typer(no_args_is_help=True, help="Run Databricks-style notebooks anywhere.")

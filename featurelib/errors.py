@@ -6,6 +6,7 @@
     ├── InputError                  3   landed files cannot be taken as they are
     ├── QualityGateError            3   rows were read, and too few of them are good
     ├── ModelGateError              4   a model, alias or feature set is not fit for use
+    │   └── AliasMoved              4   somebody else moved an alias since it was read
     ├── NoNewData                   5   there is nothing to do
     ├── BudgetExceeded              6   going on would cost more than allowed
     ├── LeaseHeld                  75   another run is working on this pipeline
@@ -75,6 +76,10 @@ class ModelGateError(FeaturelibError):
     """A model, an alias or a feature set is not fit for the use asked of it."""
 
     exit_code = 4
+
+
+class AliasMoved(ModelGateError):  # noqa: N818 - named as operators say it
+    """An alias of a model is no longer where it was when the decision to move it was taken."""
 
 
 class NoNewData(FeaturelibError):  # noqa: N818 - a state the scheduler asks about, not a fault

@@ -340,13 +340,18 @@ class Tuning(Spec):
 
 
 class Gate(Spec):
-    """What a challenger must reach on the untouched test rows to become champion."""
+    """What a challenger must reach on the untouched test rows, and who must agree, to become champion.
+
+    With ``approval: required`` a version that reaches everything else stays challenger until a reviewer
+    approves it.
+    """
 
     mode: Literal["disabled", "dry_run", "enabled"] = "enabled"
     metric: Literal["roc_auc", "pr_auc"] = "roc_auc"
     minimum: float
     lift_over_baseline: float = 0.0
     worse_than_champion: Annotated[float, Field(ge=0)] = 0.0
+    approval: Literal["none", "required"] = "none"
 
 
 class LiftStep(Spec):

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+def store_of(project: Project) -> Store:
+    """Return the tables of a project's environment."""
+    settings = project.settings
+    return Store(
+        settings.root, compression=settings.storage.compression, retention=settings.storage.retention
+    )
+
+
 class Surroundings:
     """What a run and a look at its tables have in common; without a session it is a :class:`Place`."""
 
@@ -26,10 +34,7 @@ class Surroundings:
     @cached_property
     def store(self) -> Store:
         """The tables of the environment."""
-        settings = self.project.settings
-        return Store(
-            settings.root, compression=settings.storage.compression, retention=settings.storage.retention
-        )
+        return store_of(self.project)
 
     @cached_property
     def names(self) -> TableNames:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featurelib.config import spec_hash
+from featurelib.errors import ModelGateError
 from featurelib.specs import Project, Spec
 
 if TYPE_CHECKING:
     from featurelib.point_in_time.tiles import TileTask
+    from featurelib.registry.versions import RegisteredModel
 
 _DESCRIPTIVE: Mapping[str, Any] = {
     **dict.fromkeys(("description", "owner", "unit", "units", "report_by", "tiles"), True),
@@ -54,6 +57,42 @@ def changed_views(before: Mapping[str, str], now: Mapping[str, str]) -> set[str]
 def features_hash(project: Project) -> str:
     """Return the identity of all features' definition."""
     return _hash(*(f"{part} {found}" for part, found in sorted(definitions(project).items())))
+
+
+def short_definitions(project: Project) -> dict[str, str]:
+    """Return the first half of each definition's hash: what a model keeps, to tell later what has changed."""
+    return {part: found[:16] for part, found in definitions(project).items()}
+
+
+def check_features(project: Project, registered: RegisteredModel) -> None:
+    """Refuse a model trained on features that mean something else by now.
+
+    Raises:
+        ModelGateError: the definitions differ; the message says in which views.
+    """
+    then, now = registered.tags.get("features_hash", ""), features_hash(project)
+    if then == now:
+        return
+    what = f"model {registered.name} version {registered.version}"
+    raise ModelGateError(
+        f"{what} was trained on features {then[:12] or 'unknown'}, "
+        f"the project now defines {now[:12]}{_differences(project, registered)}",
+        "one definition of features for training and scoring",
+        "train a model on the new definition, or bring the old definition back",
+    )
+
+
+def _differences(project: Project, registered: RegisteredModel) -> str:
+    kept = registered.tags.get("definitions")
+    if kept is None:
+        return ""
+    then, now = json.loads(kept), short_definitions(project)
+    found = [
+        ("changed since", [part for part in now if part in then and now[part] != then[part]]),
+        ("new since", [part for part in now if part not in then]),
+        ("gone since", [part for part in then if part not in now]),
+    ]
+    return "".join(f"; {word}: {', '.join(parts)}" for word, parts in found if parts)
 
 
 def _source(project: Project, name: str) -> tuple[str, str, str]:

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from featurelib.pipeline.context import Context, StepResult
 from featurelib.pipeline.records import last_facts
+from featurelib.registry.versions import CHAMPION
 from featurelib.reports.run_report import RunReport, render_run_report
 from featurelib.specs import SPLIT
 from featurelib.tables import published, read
@@ -64,11 +65,13 @@ def _again(context: Context) -> str:
 
 
 def _verdict(known: dict[str, Any], results: Sequence[StepResult]) -> str:
-    gate = known.get("train", {}).get("gate")
+    facts = known.get("train", {})
     trained = any(result.step == "train" and not result.is_idle for result in results)
-    if trained and gate:
-        return "promoted" if gate["promotes"] else "rejected"
-    return "published"
+    if not (trained and facts.get("gate")):
+        return "published"
+    if facts["model"]["alias"] == CHAMPION:
+        return "promoted"
+    return "awaits approval" if facts["gate"].get("awaits_approval") else "rejected"
 
 
 def _gate(known: dict[str, Any]) -> Any:  # noqa: ANN401 - plain values of a record

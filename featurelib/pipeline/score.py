@@ -9,10 +9,10 @@ from pyspark.sql import functions as F
 
 import featurelib
 from featurelib.config import spec_hash
-from featurelib.errors import FeaturelibError, ModelGateError
+from featurelib.errors import FeaturelibError
 from featurelib.lineage.records import LineageRecord, as_row, code_version, package_versions
 from featurelib.pipeline.context import Context, StepResult
-from featurelib.pipeline.definitions import features_hash
+from featurelib.pipeline.definitions import check_features
 from featurelib.pipeline.schemas import struct
 from featurelib.registry.tracker import LoadedModel, Tracker
 from featurelib.scoring.batch import score as predictions_of
@@ -42,8 +42,7 @@ def score(context: Context) -> StepResult:
         days = _days_to_score(context, run, features)
         if not days:
             return StepResult("score", "every day has its predictions")
-        model = Tracker(project.settings.tracking).load(name)
-        _check_definition(context, model)
+        model = _champion(context, name)
         record = _record(context, run, model)
         scored = predictions_of(
             features.where(F.col("_day").isin(days)),
@@ -92,16 +91,12 @@ def _days_to_score(context: Context, run: Run, features: DataFrame) -> list[date
     return sorted(row["_day"] for row in days.collect())
 
 
-def _check_definition(context: Context, model: LoadedModel) -> None:
-    """Refuse a model trained on features that mean something else by now."""
-    definition = features_hash(context.project)
-    if model.features_hash != definition:
-        raise ModelGateError(
-            f"model {model.name} version {model.version} was trained on features {model.features_hash[:12]}, "
-            f"the project now defines {definition[:12]}",
-            "one definition of features for training and scoring",
-            "train a model on the new definition, or bring the old definition back",
-        )
+def _champion(context: Context, name: str) -> LoadedModel:
+    """Load the champion, unless it was trained on features that mean something else by now."""
+    tracker = Tracker(context.project.settings.tracking)
+    registered = tracker.champion(name)
+    check_features(context.project, registered)
+    return tracker.load_version(registered)
 
 
 def _record(context: Context, run: Run, model: LoadedModel) -> LineageRecord:

@@ -13,24 +13,31 @@ from featurelib.errors import FeaturelibError
 from featurelib.lineage.records import code_version, package_versions
 from featurelib.pipeline.build_training_set import training_content
 from featurelib.pipeline.context import Context, StepResult, Surroundings
-from featurelib.pipeline.definitions import features_hash
-from featurelib.registry.gate import Verdict, gate
+from featurelib.pipeline.definitions import features_hash, short_definitions
+from featurelib.pipeline.models import champion_of, judged
+from featurelib.registry.aliases import hold
+from featurelib.registry.audit import Decision
+from featurelib.registry.gate import Verdict
 from featurelib.registry.outbox import Outbox, Submission, read_outbox, write_outbox
-from featurelib.registry.tracker import RegisteredModel, Tracker
+from featurelib.registry.tracker import Tracker
+from featurelib.registry.versions import CHAMPION, RegisteredModel
 from featurelib.specs import ModelSpec
 from featurelib.tables import published, read
 from featurelib.training.fit import TrainingOptions, train_model
 from featurelib.training.tuning import Trial
 
 _EXAMPLE_ROWS = 5
+_NOT_TRAINED = {"gate": True, "description": True}
+_JUDGED_BY = "gate_hash"
 _REQUIRED = ("pyspark", "xgboost-cpu", "numpy")
 
 
 def train(context: Context, *, comment: str = "") -> StepResult:
     """Train every model of the project on the published training set; idle where that was done before.
 
-    A model is identified by what it is made from (its spec and the content of the training set), so a rerun
-    after a crash finds what was registered, or what waits in the outbox, and goes on from there.
+    A model is identified by what it is made from (its spec without the gate, and the content of the training
+    set), so a rerun after a crash finds what was registered, or what waits in the outbox, and goes on from
+    there; and a changed gate judges what is registered once more, without training it again.
     """
     if context.names.training not in published(context.store):
         raise FeaturelibError(
@@ -48,40 +55,40 @@ def _train_one(context: Context, name: str, model: ModelSpec, comment: str) -> S
     outbox_id = submission_id(context, name, model)
     tracker = Tracker(context.project.settings.tracking)
     registered = tracker.submitted(name, outbox_id)
-    if registered is not None and registered.tags.get("verdict"):
+    if registered is not None and registered.tags.get(_JUDGED_BY) == spec_hash(model.gate):
         return StepResult(name, f"{name} version {registered.version} is trained on this very training set")
-    result: dict[str, Any] | None = None
     if registered is None:
         outbox = _waiting(context, outbox_id) or _trained(
             context, name, model, outbox_id=outbox_id, version=version, comment=comment
         )
-        result = outbox.submission.result
         registered = tracker.register(outbox)
-    verdict = _judged(tracker, name, registered, model)
-    champion = "champion" if verdict.promotes else "challenger, not promoted"
+    verdict, alias = _judged(context, tracker, registered, model)
     auc = registered.metrics["roc_auc"]
     summary = (
         f"{name} version {registered.version}: test ROC AUC {auc:.3f} "
-        f"(baseline {registered.metrics['baseline_roc_auc']:.3f}), {champion}"
+        f"(baseline {registered.metrics['baseline_roc_auc']:.3f}), {_standing(verdict, alias)}"
     )
     facts = {
-        "training": result,
+        "training": tracker.result(registered),
         "gate": verdict.to_dict(),
         "model": {
             "name": name,
             "version": registered.version,
             "sha256": registered.sha256,
-            "alias": "champion" if verdict.promotes else "challenger",
+            "alias": alias,
         },
     }
     return StepResult(name, summary, outbox_id, facts=facts)
 
 
 def submission_id(context: Surroundings, name: str, model: ModelSpec) -> str:
-    """Return the identity of a model by what it is made from: its spec, the content of the training set."""
+    """Return the identity of a model by what it is made from: its spec, the content of the training set.
+
+    What judges a model and what describes it make no other one.
+    """
     content = training_content(context)
     identity = None if content is None else (content.rows, content.content)
-    made_from = hashlib.sha256(f"{spec_hash(model)} {identity}".encode()).hexdigest()
+    made_from = hashlib.sha256(f"{spec_hash(model, exclude=_NOT_TRAINED)} {identity}".encode()).hexdigest()
     return f"{name}-{made_from[:16]}"
 
 
@@ -116,6 +123,7 @@ def _trained(
         result=result.to_dict(),
         tags={
             "features_hash": features_hash(project),
+            "definitions": json.dumps(short_definitions(project)),
             "config_hash": spec_hash(model),
             "code_version": json.dumps(code_version(featurelib.__version__)),
             "delta_versions": json.dumps({context.names.training: version}),
@@ -129,24 +137,31 @@ def _trained(
     return write_outbox(outbox_root(context), model=result.model, submission=submission)
 
 
-def _judged(tracker: Tracker, name: str, registered: RegisteredModel, model: ModelSpec) -> Verdict:
-    """Hold the version against its gate and the champion, and move the aliases accordingly."""
-    champion = tracker.champion(name) if tracker.has_alias(name, "champion") else None
-    if champion is not None and champion.version == registered.version:
-        champion = None
-    metrics = registered.metrics
-    figures = {
-        "evaluation": metrics,
-        "baseline": {
-            key.removeprefix("baseline_"): metrics[key] for key in metrics if key.startswith("baseline_")
-        },
-    }
-    verdict = gate(figures, champion.metrics if champion else None, model.gate)
-    tracker.set_challenger(name, registered.version)
-    if verdict.promotes:
-        tracker.promote(name)
+def _judged(
+    context: Context, tracker: Tracker, registered: RegisteredModel, model: ModelSpec
+) -> tuple[Verdict, str]:
+    """Hold the version against its gate and the champion, move aliases accordingly, and return its own.
+
+    One that has been champion stays as it is: a rerun must not promote again what people rolled back.
+    """
+    with hold(tracker, context.store, pipeline=context.project.name, model=registered.name) as aliases:
+        verdict = judged(registered, champion_of(tracker, aliases), aliases.history, model.gate)
+        if registered.version not in aliases.history.ever_champions:
+            decision = Decision("train", f"{registered.comment}: {'; '.join(verdict.reasons)}")
+            aliases.challenge(registered, decision)
+            if verdict.promotes:
+                aliases.promote(registered, decision)
+        held = [alias for alias, version in aliases.held.items() if version == registered.version]
     tracker.tag(registered, "verdict", json.dumps(verdict.to_dict()))
-    return verdict
+    tracker.tag(registered, _JUDGED_BY, spec_hash(model.gate))
+    return verdict, next(iter(held), "")
+
+
+def _standing(verdict: Verdict, alias: str) -> str:
+    if alias == CHAMPION:
+        return alias
+    why = "awaits approval" if verdict.awaits_approval else "not promoted"
+    return f"{alias or 'an earlier champion'}, {why}"
 
 
 def _line(trial: Trial, trials: int) -> str:

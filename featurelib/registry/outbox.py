@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
 
 _SUBMISSION = "submission.json"
-_RESULT = "result.json"
+RESULT = "result.json"
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def write_outbox(root: Path, *, model: PipelineModel, submission: Submission) ->
     model.write().save((partial / NATIVE).as_uri())
     sha256 = model_sha256(partial / NATIVE)
     record = {**asdict(submission), "sha256": sha256}
-    (partial / _RESULT).write_text(_json(record.pop("result")), encoding="utf-8")
+    (partial / RESULT).write_text(_json(record.pop("result")), encoding="utf-8")
     (partial / _SUBMISSION).write_text(_json(record), encoding="utf-8")
     partial.rename(folder)
     return Outbox(folder=folder, submission=submission, sha256=sha256)
@@ -88,11 +88,11 @@ def read_outbox(folder: Path) -> Outbox:
     folder = folder.resolve()
     try:
         record = json.loads((folder / _SUBMISSION).read_text(encoding="utf-8"))
-        result = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
+        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
         raise ModelGateError(
             f"{folder} holds no submission: {error}",
-            f"a folder with {_SUBMISSION}, {_RESULT} and {NATIVE}/, as a training leaves it",
+            f"a folder with {_SUBMISSION}, {RESULT} and {NATIVE}/, as a training leaves it",
             "give the folder that the failed run named",
         ) from error
     sha256 = record.pop("sha256")

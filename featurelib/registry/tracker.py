@@ -5,22 +5,29 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import logging
-import os
 import shutil
-import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featurelib.errors import ModelGateError, PreconditionError, nearest
+from featurelib.errors import PreconditionError
+from featurelib.registry.client import experiment_id, opened
 from featurelib.registry.files import NATIVE, check_model_files
 from featurelib.registry.flavor import signature_types, write_mlflow_model
-from featurelib.registry.outbox import Outbox, Submission, read_outbox
+from featurelib.registry.outbox import RESULT, Outbox, Submission, read_outbox
+from featurelib.registry.versions import (
+    CHAMPION,
+    SHA256,
+    RegisteredModel,
+    aliased,
+    aliases_of,
+    described,
+    numbered,
+    versions_of,
+)
 from featurelib.specs import TrackingSettings
 
 if TYPE_CHECKING:
@@ -28,41 +35,13 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from pyspark.ml import PipelineModel
 
-CHAMPION = "champion"
-CHALLENGER = "challenger"
-PREVIOUS_CHAMPION = "previous_champion"
-
 _MODEL = "model"
-_SHA256 = "model_sha256"
 _OUTBOX_ID = "outbox_id"
-_SQLITE = "sqlite:///"
-_LOCK_SECONDS = 5.0
 _METRICS = ("roc_auc", "pr_auc", "log_loss", "brier", "accuracy", "precision", "recall", "f1", "threshold")
 
 
 def import_mlflow() -> None:
     """Import what the tracker needs, for callers that have seconds to spare before they need it."""
-
-
-@dataclass(frozen=True)
-class RegisteredModel:
-    """A version of a model in the registry.
-
-    Attributes:
-        name: the registered model.
-        version: its version, counted from 1.
-        run_id: the MLflow run it came from.
-        sha256: the hash of its model files, as registered.
-        tags: of the version, all texts.
-        metrics: of the run: test metrics, and those of the baseline as ``baseline_roc_auc``.
-    """
-
-    name: str
-    version: int
-    run_id: str
-    sha256: str
-    tags: dict[str, str]
-    metrics: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -99,41 +78,6 @@ class Tracker:
         shutil.rmtree(outbox.folder)
         return registered
 
-    def set_challenger(self, name: str, version: int) -> RegisteredModel:
-        """Give a version the alias ``challenger``, wherever that was before."""
-        with self._client() as client:
-            registered = _described(client, _version(client, name, version))
-            client.set_registered_model_alias(name, CHALLENGER, str(version))
-        return registered
-
-    def promote(self, name: str) -> RegisteredModel:
-        """Make the challenger champion; the champion so far becomes ``previous_champion``.
-
-        Raises:
-            ModelGateError: there is no challenger.
-        """
-        with self._client() as client:
-            challenger = _aliased(client, name, CHALLENGER)
-            champion = _aliases(client, name).get(CHAMPION)
-            if champion is not None and champion != str(challenger.version):
-                client.set_registered_model_alias(name, PREVIOUS_CHAMPION, champion)
-            client.set_registered_model_alias(name, CHAMPION, str(challenger.version))
-            client.delete_registered_model_alias(name, CHALLENGER)
-            return _described(client, challenger)
-
-    def roll_back(self, name: str) -> RegisteredModel:
-        """Make the previous champion champion again; the two change places.
-
-        Raises:
-            ModelGateError: there is no previous champion.
-        """
-        with self._client() as client:
-            previous = _aliased(client, name, PREVIOUS_CHAMPION)
-            champion = _aliased(client, name, CHAMPION)
-            client.set_registered_model_alias(name, CHAMPION, str(previous.version))
-            client.set_registered_model_alias(name, PREVIOUS_CHAMPION, str(champion.version))
-            return _described(client, previous)
-
     def champion(self, name: str) -> RegisteredModel:
         """Return the champion, with the metrics it was recorded with."""
         return self.aliased(name, CHAMPION)
@@ -144,13 +88,43 @@ class Tracker:
         Raises:
             ModelGateError: the model or the alias is unknown; the error lists what there is.
         """
-        with self._client() as client:
-            return _described(client, _aliased(client, name, alias))
+        with opened(self.settings) as client:
+            return described(client, aliased(client, name, alias))
 
     def has_alias(self, name: str, alias: str) -> bool:
         """Return whether the model is registered and has the alias."""
-        with self._client() as client:
-            return alias in _aliases(client, name)
+        return alias in self.aliases(name)
+
+    def aliases(self, name: str) -> dict[str, int]:
+        """Return the version under each alias; none where the model is not registered."""
+        with opened(self.settings) as client:
+            return aliases_of(client, name)
+
+    def set_aliases(self, name: str, versions: Mapping[str, int | None]) -> None:
+        """Move aliases one after another, in the order given; None takes one away.
+
+        Nobody is asked and nothing is noted: :mod:`featurelib.registry.aliases` does that.
+        """
+        with opened(self.settings) as client:
+            for alias, version in versions.items():
+                if version is None:
+                    client.delete_registered_model_alias(name, alias)
+                else:
+                    client.set_registered_model_alias(name, alias, str(version))
+
+    def version(self, name: str, version: int) -> RegisteredModel:
+        """Return a version by its number.
+
+        Raises:
+            ModelGateError: the model or the version is unknown; the error lists what there is.
+        """
+        with opened(self.settings) as client:
+            return described(client, numbered(client, name, version))
+
+    def versions(self, name: str) -> list[RegisteredModel]:
+        """Return all versions, oldest first; none where the model is not registered."""
+        with opened(self.settings) as client:
+            return [described(client, version) for version in versions_of(client, name).values()]
 
     def load(self, name: str, *, alias: str = CHAMPION) -> LoadedModel:
         """Load the version under an alias, after checking its files and classes.
@@ -168,10 +142,7 @@ class Tracker:
         """
         from pyspark.ml import PipelineModel
 
-        what = f"model {registered.name} version {registered.version}"
-        with self._client() as client, tempfile.TemporaryDirectory(prefix="featurelib-model-") as scratch:
-            folder = Path(_downloaded(client, registered, into=scratch))
-            check_model_files(folder / NATIVE, sha256=registered.sha256, what=what)
+        with self._checked(registered) as folder:
             pipeline = PipelineModel.load((folder / NATIVE).as_uri())
             types = signature_types(folder)
         return LoadedModel(
@@ -183,53 +154,59 @@ class Tracker:
             pipeline=pipeline,
         )
 
+    def check(self, registered: RegisteredModel) -> None:
+        """Fetch a version's files and check them and their classes as loading does; Spark is not needed.
+
+        Raises:
+            ModelGateError: the files are not those registered, or something in them is not allowed.
+        """
+        with self._checked(registered):
+            pass
+
+    def result(self, registered: RegisteredModel) -> dict[str, Any]:
+        """Return what the training found, as it was submitted: trials, evaluation, lift and the rest."""
+        with (
+            opened(self.settings) as client,
+            tempfile.TemporaryDirectory(prefix="featurelib-result-") as scratch,
+        ):
+            path = client.download_artifacts(registered.run_id, RESULT, scratch)
+            found: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+        return found
+
     def submitted(self, name: str, outbox_id: str) -> RegisteredModel | None:
         """Return the version that was registered from an outbox of this id, if there is one."""
-        with self._client() as client:
+        with opened(self.settings) as client:
             for version in client.search_model_versions(f"name='{name}'"):
                 if version.tags.get(_OUTBOX_ID) == outbox_id:
-                    return _described(client, version)
+                    return described(client, version)
         return None
 
     def tag(self, registered: RegisteredModel, name: str, value: str) -> None:
         """Note something on a version, as the verdict of its gate."""
-        with self._client() as client:
+        with opened(self.settings) as client:
             client.set_model_version_tag(registered.name, str(registered.version), name, value)
 
     def log_artifact(self, registered: RegisteredModel, path: Path) -> None:
         """Add a file, as a report, to the run that a version came from."""
-        with self._client() as client:
+        with opened(self.settings) as client:
             client.log_artifact(registered.run_id, str(path))
 
     @contextlib.contextmanager
-    def _client(self) -> Iterator[MlflowClient]:
-        """Open MLflow, quietly; what goes wrong inside becomes one clear error."""
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-
-        for noisy in ("mlflow", "alembic"):  # after the import, which sets levels of its own
-            logging.getLogger(noisy).setLevel(logging.ERROR)
-        try:
-            with _first_use(self.settings.tracking_uri):
-                uri = self.settings.tracking_uri
-                client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-                _experiment_id(client, self.settings)
-            yield client
-        except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise PreconditionError(
-                f"MLflow at {self.settings.tracking_uri} cannot be used: {reason}",
-                "a reachable tracking server, or an SQLite file that no other program holds locked",
-                "end the program that holds it, or start the server, then try again",
-            ) from error
+    def _checked(self, registered: RegisteredModel) -> Iterator[Path]:
+        """Give the folder of a version's files, which are as registered and name allowed classes only."""
+        what = f"model {registered.name} version {registered.version}"
+        with (
+            opened(self.settings) as client,
+            tempfile.TemporaryDirectory(prefix="featurelib-model-") as scratch,
+        ):
+            folder = Path(client.download_artifacts(registered.run_id, _MODEL, scratch))
+            check_model_files(folder / NATIVE, sha256=registered.sha256, what=what)
+            yield folder
 
     def _registered(self, outbox: Outbox) -> RegisteredModel:
         submission = outbox.submission
-        with self._client() as client:
-            experiment = _experiment_id(client, self.settings)
+        with opened(self.settings) as client:
+            experiment = experiment_id(client, self.settings)
             run = client.create_run(experiment, run_name=submission.outbox_id, tags=_run_tags(submission))
             run_id = run.info.run_id
             try:
@@ -239,14 +216,14 @@ class Tracker:
                 with tempfile.TemporaryDirectory(prefix="featurelib-model-") as scratch:
                     folder = write_mlflow_model(outbox, Path(scratch) / _MODEL, run_id=run_id)
                     client.log_artifacts(run_id, str(folder), _MODEL)
-                client.log_artifact(run_id, str(outbox.folder / "result.json"))
+                client.log_artifact(run_id, str(outbox.folder / RESULT))
                 version = _new_version(client, outbox, run_id=run_id)
             except BaseException:
                 with contextlib.suppress(Exception):
                     client.set_terminated(run_id, status="FAILED")
                 raise
             client.set_terminated(run_id, status="FINISHED")
-            return _described(client, version)
+            return described(client, version)
 
 
 def register_from_outbox(folder: Path, *, tracker: Tracker) -> RegisteredModel:
@@ -269,43 +246,6 @@ def _kept_in(outbox: Outbox) -> Iterator[None]:
             error.expected,
             f"{error.action}, with: featurelib register --from-outbox {outbox.folder}",
         ) from error
-
-
-@contextlib.contextmanager
-def _first_use(tracking_uri: str) -> Iterator[None]:
-    """Let one process at a time make the tables and the experiment of an SQLite file.
-
-    Two that begin at once would both migrate it, and one would fail; a file that another program holds
-    locked is found here within seconds, where MLflow would try again for many minutes.
-    """
-    if not tracking_uri.startswith(_SQLITE):
-        yield
-        return
-    database = Path(tracking_uri.removeprefix(_SQLITE))
-    if not database.is_absolute():
-        raise PreconditionError(
-            f"tracking_uri {tracking_uri}",
-            "an absolute path, as sqlite:////srv/mlflow.db",
-            "write it in full",
-        )
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with database.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with contextlib.closing(
-            sqlite3.connect(database, timeout=_LOCK_SECONDS, isolation_level=None)
-        ) as probe:
-            probe.execute("BEGIN IMMEDIATE")
-            probe.execute("ROLLBACK")
-        yield
-
-
-def _experiment_id(client: MlflowClient, settings: TrackingSettings) -> str:
-    found = client.get_experiment_by_name(settings.experiment)
-    if found is not None:
-        return str(found.experiment_id)
-    root = settings.artifact_root
-    location = root if "://" in root else Path(root).resolve().as_uri()
-    return str(client.create_experiment(settings.experiment, artifact_location=location))
 
 
 def _run_tags(submission: Submission) -> dict[str, str]:
@@ -379,72 +319,11 @@ def _new_version(client: MlflowClient, outbox: Outbox, *, run_id: str) -> ModelV
         tags={
             **{name: _text(value) for name, value in submission.tags.items()},
             _OUTBOX_ID: submission.outbox_id,
-            _SHA256: outbox.sha256,
+            SHA256: outbox.sha256,
             "features": _text(list(submission.feature_types)),
         },
         description=submission.comment or None,
     )
-
-
-def _aliases(client: MlflowClient, name: str) -> dict[str, str]:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return {}
-        raise
-
-
-def _aliased(client: MlflowClient, name: str, alias: str) -> ModelVersion:
-    aliases = _aliases(client, name)
-    if alias in aliases:
-        return client.get_model_version(name, aliases[alias])
-    names = [model.name for model in client.search_registered_models()]
-    if name not in names:
-        raise ModelGateError(
-            f"model {name!r} is not registered.{nearest(name, names)}",
-            f"one of {', '.join(names)}" if names else "a model that was trained",
-            f"train it first: featurelib train {name}",
-        )
-    versions = sorted(int(version.version) for version in client.search_model_versions(f"name='{name}'"))
-    known = ", ".join(f"{known} (version {version})" for known, version in sorted(aliases.items())) or "none"
-    raise ModelGateError(
-        f"model {name!r} has no alias {alias!r}.{nearest(alias, aliases)} Its aliases: {known}; "
-        f"its versions: {', '.join(map(str, versions)) or 'none'}",
-        "an alias that was set",
-        f"train a model that passes the gate and promote it: featurelib train {name}",
-    )
-
-
-def _version(client: MlflowClient, name: str, version: int) -> ModelVersion:
-    found = client.search_model_versions(f"name='{name}'")
-    for candidate in found:
-        if int(candidate.version) == version:
-            return candidate
-    known = sorted(int(candidate.version) for candidate in found)
-    raise ModelGateError(
-        f"model {name!r} has no version {version}",
-        f"one of {', '.join(map(str, known))}" if known else "a registered model",
-        "give a version that exists",
-    )
-
-
-def _described(client: MlflowClient, version: ModelVersion) -> RegisteredModel:
-    tags = {str(name): str(value) for name, value in version.tags.items()}
-    return RegisteredModel(
-        name=version.name,
-        version=int(version.version),
-        run_id=str(version.run_id),
-        sha256=tags.get(_SHA256, ""),
-        tags=tags,
-        metrics=dict(client.get_run(str(version.run_id)).data.metrics),
-    )
-
-
-def _downloaded(client: MlflowClient, registered: RegisteredModel, *, into: str) -> str:
-    return str(client.download_artifacts(registered.run_id, _MODEL, into))
 
 
 def _text(value: object) -> str:

@@ -9,7 +9,7 @@ from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.feature import SQLTransformer, VectorAssembler
 
 from featurelib.errors import ModelGateError, PreconditionError
-from featurelib.registry import tracker as registry
+from featurelib.registry import client
 from featurelib.registry.outbox import Submission, waiting, write_outbox
 from featurelib.registry.tracker import Tracker, register_from_outbox
 from featurelib.scoring.batch import score
@@ -93,8 +93,7 @@ def home(tmp_path_factory, pipeline):
     for number in (1, 2):
         outbox = write_outbox(folder / "outbox", model=pipeline, submission=_submission(f"run-{number}"))
         tracker.register(outbox)
-    tracker.set_challenger("m", 1)
-    tracker.promote("m")
+    tracker.set_aliases("m", {"champion": 1})
     return folder, tracker
 
 
@@ -118,11 +117,11 @@ def test_trials_are_nested_runs(home):
     from mlflow import MlflowClient
 
     _, tracker = home
-    client = MlflowClient(tracking_uri=tracker.settings.tracking_uri)
-    experiment = client.get_experiment_by_name("tests")
+    server = MlflowClient(tracking_uri=tracker.settings.tracking_uri)
+    experiment = server.get_experiment_by_name("tests")
     parent = tracker.champion("m").run_id
 
-    children = client.search_runs([experiment.experiment_id], f"tags.mlflow.parentRunId = '{parent}'")
+    children = server.search_runs([experiment.experiment_id], f"tags.mlflow.parentRunId = '{parent}'")
 
     assert {run.info.run_name: run.info.status for run in children} == {
         "trial-00-linear": "FINISHED",
@@ -178,31 +177,22 @@ def test_mlflow_users_can_load_it(home):
     assert loaded.metadata.saved_input_example_info is not None
 
 
-def test_aliases_move_and_roll_back(home):
-    """Promotion keeps the former champion; rolling back changes the two; an unknown alias lists the known."""
+def test_an_unknown_alias_lists_the_known(home):
+    """So does an unknown model, with the one that was meant."""
     _, tracker = home
     with pytest.raises(
         ModelGateError, match=r"no alias 'challenger'.*champion \(version 1\); its versions: 1, 2"
     ):
-        tracker.promote("m")
-    tracker.set_challenger("m", 2)
-    assert tracker.promote("m").version == 2
-    assert tracker.aliased("m", registry.PREVIOUS_CHAMPION).version == 1
-    assert not tracker.has_alias("m", registry.CHALLENGER)
-    assert tracker.roll_back("m").version == 1
-    assert tracker.champion("m").version == 1
+        tracker.aliased("m", "challenger")
     with pytest.raises(ModelGateError, match=r"'mm' is not registered\. Did you mean 'm'"):
         tracker.champion("mm")
-    with pytest.raises(ModelGateError, match="no version 9"):
-        tracker.set_challenger("m", 9)
 
 
 def test_a_tampered_file_is_refused(home):
     """One changed byte in the artifacts keeps a model from being loaded."""
     folder, tracker = home
-    second = tracker.load_version(tracker.aliased("m", registry.PREVIOUS_CHAMPION))
-    assert second.version == 2
-    victim = tracker.aliased("m", registry.PREVIOUS_CHAMPION)
+    victim = tracker.version("m", 2)
+    assert tracker.load_version(victim).version == 2
     (metadata,) = (folder / "artifacts" / victim.run_id).rglob("sparkml/metadata/part-00000*")
     metadata.write_text(metadata.read_text() + " ")
 
@@ -212,7 +202,7 @@ def test_a_tampered_file_is_refused(home):
 
 def test_a_locked_database_loses_nothing(tmp_path, pipeline, monkeypatch):
     """With MLflow locked the model stays in the outbox, the error names the command, and it works later."""
-    monkeypatch.setattr(registry, "_LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(client, "_LOCK_SECONDS", 0.2)
     tracker = _tracker(tmp_path)
     database = Path(tracker.settings.tracking_uri.removeprefix("sqlite:///"))
     database.parent.mkdir()

@@ -35,6 +35,29 @@ def test_verdicts(value, baseline, champion, mode, passed, promotes):
     assert verdict.reasons
 
 
+@pytest.mark.parametrize(
+    ("value", "approved_by", "mode", "promotes", "awaits", "said"),
+    [
+        (0.75, None, "enabled", False, True, "nobody has approved it yet"),
+        (0.75, "ann", "enabled", True, False, "approved by ann"),
+        (0.71, "ann", "enabled", False, False, "approved by ann"),
+        (0.71, None, "enabled", False, False, "nobody has approved it yet"),
+        (0.75, None, "dry_run", True, True, "nobody has approved it yet"),
+        (0.75, None, "disabled", True, False, "the gate is disabled"),
+    ],
+)
+def test_a_required_approval_is_one_more_demand(value, approved_by, mode, promotes, awaits, said):
+    """It holds back what else would pass, makes nothing pass that is not good enough, and is said either way."""
+    rules = Gate(mode=mode, minimum=0.72, approval="required")
+    result = {"evaluation": {"roc_auc": value}, "baseline": {}}
+
+    verdict = gate(result, None, rules, approved_by=approved_by)
+
+    assert (verdict.promotes, verdict.awaits_approval) == (promotes, awaits)
+    assert said in verdict.reasons
+    assert "approv" not in " ".join(gate(result, None, Gate(mode=mode, minimum=0.72)).reasons)
+
+
 def _model(folder, classes, **more):
     (folder / "metadata").mkdir(parents=True)
     (folder / "metadata" / "part-00000").write_text(json.dumps({"class": classes, **more}))

@@ -1,0 +1,151 @@
+"""Commands about models: what there is, and what people decide; none starts a JVM."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from featurelib.cli_options import Env, Folder, Overrides, project_of
+
+if TYPE_CHECKING:
+    from featurelib.pipeline.models import Outcome
+
+deciding = typer.Typer()
+
+Model = Annotated[str, typer.Option("--model", help="The model, as models.yaml names it.")]
+Version = Annotated[int, typer.Option("--version", min=1, help="The version, as MLflow numbers it.")]
+By = Annotated[str, typer.Option("--by", help="Who decides.")]
+Note = Annotated[str, typer.Option("--note", help="Why, as in a commit message.")]
+IfChampion = Annotated[
+    int | None,
+    typer.Option("--if-champion", min=0, help="Only if this version is champion still; 0 for none."),
+]
+
+
+@deciding.command("models")
+def models_command(
+    model: Annotated[
+        str | None, typer.Option("--model", help="A model; all of them if none is given.")
+    ] = None,
+    moves: Annotated[bool, typer.Option("--moves", help="Print every decision instead.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print versions and decisions as JSON.")] = False,
+    env: Env = "local",
+    pipeline: Folder = "conf/flights",
+    overrides: Overrides = None,
+) -> None:
+    """List versions with aliases, figures, and who decided what about them, when and why."""
+    from featurelib.pipeline import model_list
+
+    found = model_list.list_models(project_of(pipeline, env, overrides), model)
+    if as_json:
+        typer.echo(model_list.as_json(found))
+    else:
+        typer.echo(model_list.moves_text(found) if moves else model_list.versions_text(found))
+
+
+@deciding.command("promote")
+def promote_command(
+    model: Model,
+    version: Version,
+    by: By,
+    note: Note,
+    despite_gate: Annotated[
+        bool, typer.Option("--despite-gate", help="Promote what its figures hold back; the audit says so.")
+    ] = False,
+    if_champion: IfChampion = None,
+    env: Env = "local",
+    pipeline: Folder = "conf/flights",
+    overrides: Overrides = None,
+) -> None:
+    """Make a version champion, if its features, its files and the gate allow it."""
+    from featurelib.pipeline.models import promote
+    from featurelib.registry.audit import Decision
+
+    decision = Decision(by, note)
+    project = project_of(pipeline, env, overrides)
+    outcome = promote(project, model, version, decision, despite_gate=despite_gate, if_champion=if_champion)
+    _say(outcome, f"champion of {model} is version {version}")
+
+
+@deciding.command("rollback")
+def rollback_command(
+    model: Model,
+    by: By,
+    note: Note,
+    to: Annotated[
+        int | None, typer.Option("--to", min=1, help="An earlier champion; the one before if not given.")
+    ] = None,
+    if_champion: IfChampion = None,
+    env: Env = "local",
+    pipeline: Folder = "conf/flights",
+    overrides: Overrides = None,
+) -> None:
+    """Make an earlier champion champion again, after its features and files were checked."""
+    from featurelib.pipeline.models import roll_back
+    from featurelib.registry.audit import Decision
+
+    decision = Decision(by, note)
+    outcome = roll_back(project_of(pipeline, env, overrides), model, decision, to=to, if_champion=if_champion)
+    _say(outcome, f"champion of {model} is version {outcome.version} again")
+
+
+@deciding.command("approve")
+def approve_command(
+    model: Model,
+    version: Version,
+    by: By,
+    note: Note,
+    env: Env = "local",
+    pipeline: Folder = "conf/flights",
+    overrides: Overrides = None,
+) -> None:
+    """Record a reviewer's approval of a version; promote it where only that was missing."""
+    from featurelib.pipeline.models import approve
+    from featurelib.registry.audit import Decision
+
+    decision = Decision(by, note)
+    outcome = approve(project_of(pipeline, env, overrides), model, version, decision)
+    promoted = outcome.champion == version != outcome.was_champion
+    _say(outcome, f"version {version} of {model} is approved" + (" and champion" if promoted else ""))
+
+
+@deciding.command()
+def register(
+    from_outbox: Annotated[
+        str, typer.Option("--from-outbox", help="Folder that a failed registration named.")
+    ],
+    env: Env = "local",
+    pipeline: Folder = "conf/flights",
+    overrides: Overrides = None,
+) -> None:
+    """Register a trained model that MLflow could not take at the time."""
+    from featurelib.registry.tracker import Tracker, register_from_outbox
+
+    tracker = Tracker(project_of(pipeline, env, overrides).settings.tracking)
+    registered = register_from_outbox(Path(from_outbox), tracker=tracker)
+    typer.echo(f"registered {registered.name} version {registered.version}")
+
+
+@deciding.command()
+def ui(
+    env: Env = "local",
+    pipeline: Folder = "conf/flights",
+    overrides: Overrides = None,
+    port: Annotated[int, typer.Option("--port", help="Port on the loopback address.")] = 5000,
+) -> None:
+    """Open MLflow on this environment's runs and models, until interrupted."""
+    uri = project_of(pipeline, env, overrides).settings.tracking.tracking_uri
+    typer.echo(f"MLflow on http://127.0.0.1:{port}, interrupt to end")
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
+    os.execv(sys.executable, [*command, "--port", str(port)])  # noqa: S606 - this very Python, no shell
+
+
+def _say(outcome: Outcome, headline: str) -> None:
+    before = f"version {outcome.was_champion}" if outcome.was_champion else "none"
+    typer.echo(headline + (f" (before: {before})" if outcome.champion != outcome.was_champion else ""))
+    for remark in outcome.remarks:
+        typer.echo(f"  {remark}")
