@@ -161,7 +161,7 @@ class Source(Spec):
         tie_breaker: columns that order events equal in both instants.
         units: what columns are measured in, for the catalogue.
         tiles: whether the feature step keeps a day's events of an entity added up, so that a new day need not
-            read whole windows; absent, it does for a source of more than 64 MiB in memory.
+            read whole windows; absent, it does where views read more of it than ``engine.broadcast_mib``.
     """
 
     table: Name

@@ -7,15 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Final
 
-from pyspark.sql.pandas.types import to_arrow_schema
-
 from featurelib.pipeline.context import Context
 from featurelib.pipeline.days import on_days
 from featurelib.pipeline.definitions import tiles_definition
 from featurelib.pipeline.scans import Pinned, snapshot_scan, source_inputs
 from featurelib.pipeline.schemas import struct
 from featurelib.point_in_time import Limits, SnapshotScan, TileTable
-from featurelib.point_in_time.plans import row_bytes
 from featurelib.point_in_time.tile_plans import tile_definition, tiles_frame
 from featurelib.point_in_time.tiles import TileTask
 from featurelib.specs import FeatureView, Project
@@ -44,7 +41,8 @@ def update_tiles(context: Context, run: Run, pinned: Pinned) -> None:
     """
     record = _records(context, run)
     now: dict[str, Mapping[str, object]] = {}
-    for name, source in source_inputs(context.project, pinned, besides=(_DAY,)).items():
+    by_load = source_inputs(context.project, pinned, besides=(_DAY,))
+    for name, source in source_inputs(context.project, pinned).items():
         for wanted in _wanted(context.project, context.names.features, name, source):
             silver = context.names.silver(context.project.sources[name].table)
             row = {
@@ -55,7 +53,7 @@ def update_tiles(context: Context, run: Run, pinned: Pinned) -> None:
             }
             now[wanted.table] = row
             if record.get(wanted.table) != row:
-                _make(context, run, source, wanted, record.get(wanted.table), row)
+                _make(context, run, by_load[name], wanted, record.get(wanted.table), row)
     if now and list(now.values()) != list(record.values()):
         run.create(_record_table(context), _RECORD, description="What tiles were made from.")
         run.replace_rows(list(now.values()), _record_table(context))
@@ -82,14 +80,15 @@ def _wanted(project: Project, features: str, name: str, source: SnapshotScan) ->
     spec = project.sources[name]
     if spec.tiles is False or source.blocked is not None:
         return
-    if spec.tiles is None and not _is_large(source, engine_limits(project)):
-        return
+    least = 0 if spec.tiles else engine_limits(project).broadcast_bytes
     groups: dict[tuple[str, ...], list[FeatureView]] = {}
     for view in project.views:
         if view.source == name:
             groups.setdefault(view.entity_key, []).append(view)
     for key, views in groups.items():
-        task = tile_definition(source, views, declared_order=spec.tie_breaker or None, hop=HOP)
+        task = tile_definition(
+            source, views, declared_order=spec.tie_breaker or None, hop=HOP, least_bytes=least
+        )
         if task is not None:
             yield _Wanted(name, f"{features}_tiles_{name}_by_{'_'.join(key)}", task, tuple(views))
 
@@ -98,11 +97,6 @@ def engine_limits(project: Project) -> Limits:
     """Return what bounds the plans of the feature step."""
     engine = project.settings.engine
     return Limits(bucket_bytes=engine.bucket_mib << 20, broadcast_bytes=engine.broadcast_mib << 20)
-
-
-def _is_large(source: SnapshotScan, limits: Limits) -> bool:
-    rows = source.num_records or 0
-    return rows * row_bytes(to_arrow_schema(source.frame.schema, timezone="UTC")) > limits.broadcast_bytes
 
 
 def _make(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from featurelib.point_in_time.features import EVENT_TS, KNOWN_TS, Feature
 from featurelib.point_in_time.reach import Bounds, only_reachable
 from featurelib.point_in_time.scans import FilePart, Reading, batches_of
 from featurelib.point_in_time.snapshots import SnapshotFile, SnapshotScan, slices
+
+_TEXT_BYTES: Final = 24
 
 Input: TypeAlias = DataFrame | SnapshotScan
 """Rows to read: a frame, or a snapshot whose files tasks read."""
@@ -241,3 +244,10 @@ def mapped(
     # One row a task says which files are its own; they are read in the task, past the JVM.
     tasks = frame_of(scan.source).sparkSession.range(0, len(shares), 1, max(1, len(shares)))
     return tasks.mapInArrow(from_files, schema)
+
+
+def row_bytes(schema: pa.Schema) -> int:
+    """Return about how many bytes a row takes in Arrow; texts and nested values are taken as 24."""
+    return sum(
+        math.ceil(kind.bit_width / 8) if pa.types.is_primitive(kind) else _TEXT_BYTES for kind in schema.types
+    )

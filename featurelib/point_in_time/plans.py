@@ -13,13 +13,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
 from featurelib.point_in_time.features import AS_OF, EVENT_TS, KNOWN_TS, KeyTask, SourceTask
 from featurelib.point_in_time.hot import Sliced
-from featurelib.point_in_time.inputs import Input, Scan, frame_of, source_scan
+from featurelib.point_in_time.inputs import Input, Scan, frame_of, row_bytes, source_scan
 from featurelib.point_in_time.placement import Instants, Placement
 from featurelib.point_in_time.reach import longest_of, reach_of
 from featurelib.point_in_time.slicing import ASKED, Hot, Weighed, found, named
@@ -31,10 +30,9 @@ from featurelib.specs import FeatureView
 
 _PACKED: Final = 4
 """How many times larger rows are in memory than in Parquet, where their number is not known."""
-_TEXT_BYTES: Final = 24
 _MARGIN: Final = 8
 """How many times ``bucket_bytes`` a bucket may hold before it is refused: keys are never quite even."""
-_REPEATED: Final = 2
+_REPEATED: Final = 4
 """How often the rows of a key may be gone through, rather than shuffle the spine by it."""
 _SLOW: Final = 8
 """An entity with less than this part of ``bucket_bytes`` keeps no worker busy for long."""
@@ -322,13 +320,6 @@ def _carried(spine: Scan, rows: int, keys: Sequence[KeyPlan]) -> int:
 
 def _parallelism(frame: DataFrame) -> int:
     return int(frame.sparkSession.conf.get("spark.sql.shuffle.partitions") or 8)
-
-
-def row_bytes(schema: pa.Schema) -> int:
-    """Return about how many bytes a row takes in Arrow; texts and nested values are taken as 24."""
-    return sum(
-        math.ceil(kind.bit_width / 8) if pa.types.is_primitive(kind) else _TEXT_BYTES for kind in schema.types
-    )
 
 
 def size(count: int) -> str:

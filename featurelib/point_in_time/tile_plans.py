@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from featurelib.point_in_time.features import Feature, SourceTask
-from featurelib.point_in_time.inputs import Input, Scan, frame_of, mapped, source_scan
+from featurelib.point_in_time.inputs import Input, Scan, frame_of, mapped, row_bytes, source_scan
 from featurelib.point_in_time.reach import Bounds, longest_of
 from featurelib.point_in_time.snapshots import SnapshotFile, SnapshotScan, TileTable
 from featurelib.point_in_time.tasks import condition_columns, features_to_compute, order_of
@@ -169,10 +169,12 @@ def tile_definition(
     *,
     declared_order: Sequence[str] | None,
     hop: int,
+    least_bytes: int = 0,
 ) -> TileTask | None:
     """Return what tiles keep for views of one source and entity key, None where they would spare nothing.
 
-    They do where some feature that they can serve reaches back more than a few hops.
+    They do where some feature that they can serve reaches back more than a few hops, and where what the views
+    read of the source takes more than ``least_bytes`` in memory.
     """
     schema = frame_of(source).schema
     order = order_of(views, schema, declared_order)
@@ -181,7 +183,9 @@ def tile_definition(
     scan = _whole_scan(source, features, views, keys, order)
     task = tile_task(features, scan.given, keys=keys, order=order, hop=hop)
     longest = longest_of(served_by(task, features, scan.given))
-    if not scan.by_tasks or (longest is not None and longest < _HOPS * hop):
+    rows = source.num_records if isinstance(source, SnapshotScan) else None
+    is_small = rows is not None and rows * row_bytes(scan.schema) <= least_bytes
+    if not scan.by_tasks or is_small or (longest is not None and longest < _HOPS * hop):
         return None
     return task
 

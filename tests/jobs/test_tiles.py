@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from featurelib.pipeline.build_features import build_features
+from featurelib.pipeline.days import DayRange
 from featurelib.pipeline.steps import run_step
 from featurelib.specs import EngineSettings
 from featurelib.tables import InjectedFault, compact, content_hash, published, read, rows_of
@@ -89,6 +91,27 @@ def test_large_sources_keep_tiles_without_being_asked(busy: Context) -> None:
     assert {f"features.silent_tiles_sales_by_{key}" for key in ("customer", "shop")} <= found
     assert content_hash(features(silent)) == from_scratch(untiled(busy))
     assert content_hash(read(busy.spark, busy.store, "features.silent_tiles_sales_by_shop"))[0] == 8 * 2
+
+
+def test_a_select_keeps_tiles_though_it_takes_no_day(busy: Context) -> None:
+    """A source written as SELECT, its ties told by all its columns, is tiled by loads all the same."""
+    run_step(busy, "ingest")
+    select = """  sales:
+    table: sales
+    sql: SELECT shop, customer, amount, sold_ts, booked_ts FROM sales WHERE amount > 1
+"""
+    text = SOURCES.replace("  sales:\n    table: sales\n", select).replace("    tie_breaker: [sale_id]\n", "")
+    root = Path(busy.project.settings.root)
+    tiled = cafe_context(busy.spark, root, changed={**TILED, "cafe/sources.yaml": text})
+    with_tiles = tiled.project.sources["sales"].model_copy(update={"tiles": True})
+    project = tiled.project.model_copy(update={"sources": {**tiled.project.sources, "sales": with_tiles}})
+
+    result = build_features(replace(tiled, project=project), rebuild=True)
+    again = build_features(replace(tiled, project=project), days=DayRange(date(2024, 1, 8)), rebuild=True)
+
+    assert not result.is_idle
+    assert "sales (tiles): read by the tasks" in again.facts["plan"]
+    assert content_hash(features(tiled)) == from_scratch(tiled)
 
 
 def test_late_corrected_and_removed_events_change_their_tiles(busy: Context) -> None:
