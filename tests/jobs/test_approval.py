@@ -56,10 +56,10 @@ def test_a_changed_gate_judges_again_and_undoes_nobody(cafe: Context) -> None:
     assert aliases(first) == {"champion": 1}
 
     other = "{trials: 1, seed: 8}"
-    second = with_gate(cafe, "{minimum: 0.0}", other)
+    second = with_gate(cafe, "{minimum: 0.0, worse_than_champion: 1.0}", other)
     assert "tips version 2" in run_step(second, "train").summary
     roll_back(second.project, "tips", Decision("rita", "alarms"))
-    again = run_step(with_gate(cafe, "{minimum: 0.1}", other), "train")
+    again = run_step(with_gate(cafe, "{minimum: 0.1, worse_than_champion: 1.0}", other), "train")
 
     assert again.summary.endswith("an earlier champion, not promoted")
     assert aliases(second) == {"champion": 1}
