@@ -41,7 +41,6 @@ def update_tiles(context: Context, run: Run, pinned: Pinned) -> None:
     """
     record = _records(context, run)
     now: dict[str, Mapping[str, object]] = {}
-    by_load = source_inputs(context.project, pinned, besides=(_DAY,))
     for name, source in source_inputs(context.project, pinned).items():
         for wanted in _wanted(context.project, context.names.features, name, source):
             silver = context.names.silver(context.project.sources[name].table)
@@ -53,7 +52,8 @@ def update_tiles(context: Context, run: Run, pinned: Pinned) -> None:
             }
             now[wanted.table] = row
             if record.get(wanted.table) != row:
-                _make(context, run, by_load[name], wanted, record.get(wanted.table), row)
+                by_load = source_inputs(context.project, pinned, besides=(_DAY,))[name]
+                _make(context, run, by_load, wanted, record.get(wanted.table), row)
     if now and list(now.values()) != list(record.values()):
         run.create(_record_table(context), _RECORD, description="What tiles were made from.")
         run.replace_rows(list(now.values()), _record_table(context))

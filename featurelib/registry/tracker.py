@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,8 @@ _METRICS = ("roc_auc", "pr_auc", "log_loss", "brier", "accuracy", "precision", "
 
 def import_mlflow() -> None:
     """Import what the tracker needs, for callers that have seconds to spare before they need it."""
+    for module in ("mlflow", "mlflow.models"):
+        import_module(module)
 
 
 @dataclass(frozen=True)

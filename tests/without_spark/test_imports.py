@@ -29,3 +29,18 @@ def test_loading_needs_no_engine() -> None:
     )
     assert done.stdout.strip() == "[]"
     assert time.monotonic() - started < 30  # generous: the figure is the benchmark's business
+
+
+def test_mlflow_is_imported_ahead() -> None:
+    """What a run begins beside its first steps really imports MLflow, so that training need not wait for it."""
+    ahead = """
+import sys
+from featurelib.registry.tracker import import_mlflow
+print('mlflow' in sys.modules)
+import_mlflow()
+print('mlflow.models' in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", ahead], capture_output=True, text=True, check=True, cwd=CONF.parent
+    )
+    assert done.stdout.split() == ["False", "True"]
