@@ -18,7 +18,7 @@ from featurelib.pipeline.frames import spine_frame, tie_breakers, with_derived
 from featurelib.pipeline.scans import Pinned, snapshot_scan, source_inputs, spine_input
 from featurelib.pipeline.tiles import engine_limits, with_tiles
 from featurelib.pipeline.touched import Touched, join_identity
-from featurelib.point_in_time import Explanation, SnapshotScan, explain, features_as_of
+from featurelib.point_in_time import Explanation, SnapshotScan, explained_features_as_of
 from featurelib.point_in_time.features import AS_OF
 from featurelib.specs import FeatureView, Project
 from featurelib.tables import Run, Snapshot, snapshot
@@ -141,9 +141,9 @@ def _features(
     used = project.model_copy(update={"views": tuple(views)})
     sources = with_tiles(context, run, source_inputs(used, pinned(context, run)))
     ties = tie_breakers(project)
-    limits = engine_limits(project)
-    plan = explain(spine, views, sources, tie_breakers=ties, between=between, limits=limits)
-    features = features_as_of(spine, views, sources, tie_breakers=ties, between=between, limits=limits)
+    features, plan = explained_features_as_of(
+        spine, views, sources, tie_breakers=ties, between=between, limits=engine_limits(project)
+    )
     return _finished(context, features), plan
 
 

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from featurelib.point_in_time.engine import explain, features_as_of
+    from featurelib.point_in_time.engine import explain, explained_features_as_of, features_as_of
     from featurelib.point_in_time.explanation import Explanation
     from featurelib.point_in_time.plans import Limits
     from featurelib.point_in_time.slicing import Hot
@@ -25,6 +25,7 @@ __all__ = [
     "SnapshotScan",
     "TileTable",
     "explain",
+    "explained_features_as_of",
     "features_as_of",
 ]
 
@@ -36,6 +37,7 @@ _HOMES = {
     "SnapshotScan": "snapshots",
     "TileTable": "snapshots",
     "explain": "engine",
+    "explained_features_as_of": "engine",
     "features_as_of": "engine",
 }
 

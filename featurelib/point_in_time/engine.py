@@ -57,6 +57,24 @@ def features_as_of(
     )
 
 
+def explained_features_as_of(
+    spine: Input,
+    views: Sequence[FeatureView],
+    sources: Mapping[str, Input],
+    *,
+    tie_breakers: Mapping[str, Sequence[str]] | None = None,
+    between: tuple[datetime, datetime] | None = None,
+    limits: Limits | None = None,
+) -> tuple[DataFrame, Explanation]:
+    """Return what :func:`features_as_of` and :func:`explain` do, by one plan and one sample of the inputs.
+
+    Raises:
+        FrameError: as by :func:`features_as_of`.
+    """
+    plan = _plan(spine, views, sources, tie_breakers=tie_breakers, between=between, limits=limits)
+    return columnar_features(plan), Explanation.of(plan)
+
+
 def explain(
     spine: Input,
     views: Sequence[FeatureView],
