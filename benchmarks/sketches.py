@@ -1,108 +1,160 @@
-"""Why approximate operations are answered exactly: merging sketches of tiles beside the exact kernels.
+"""Approximate operations beside sketches: how long a question takes, how much a day keeps, how wrong it is.
 
-``python -m benchmarks.sketches``, after ``pip install datasketches``. One entity of a year, 200 events a day
-of 2,000 values, windows of 30 days. A sketch a day, those of 30 days merged for a question; against it the
-kernels that answer exactly, for 10,000 questions at once.
+``python -m benchmarks.sketches``, after ``pip install datasketches``. One entity, so many events a day, and
+questions of one day about the 30 days before. Apache DataSketches keeps a sketch a day, of which 30 are
+merged for a question. Ours answers from all events exactly, and from the samples that tiles keep.
 """
 
 from __future__ import annotations
 
+import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 import datasketches
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from featurelib.point_in_time.buckets import features_of
 from featurelib.point_in_time.features import Feature, KeyTask, SourceTask
+from featurelib.point_in_time.tile_specs import reaches_of, tile_task
+from featurelib.point_in_time.tiled import Tiling, read_whole
+from featurelib.point_in_time.tiles import tiles_of
 from featurelib.timeline import Window
 
 _DAY = 86_400_000_000
-_DAYS, _EVENTS, _VALUES, _SPAN, _QUESTIONS = 365, 200, 2_000, 30, 10_000
-_ROUNDS = 5
+_SPAN, _QUESTIONS, _ROUNDS = 30, 1_000, 5
+_INSTANT = pa.timestamp("us", tz="UTC")
+_OPS: Mapping[str, tuple[float, ...]] = {
+    "count_distinct": (),
+    "approx_count_distinct": (),
+    "quantile": (0.9,),
+    "approx_quantile": (0.9,),
+}
 
 
 def main() -> None:
-    """Print microseconds a question, medians of five."""
-    dice = np.random.default_rng(0)
-    values = dice.integers(0, _VALUES, (_DAYS, _EVENTS))
-    print("| answer | microseconds a question | bytes a day | largest error |")
-    print("|---|---|---|---|")
-    print(_hll(values))
-    print(_kll(values))
-    for op, parameter in (("count_distinct", ()), ("quantile", (0.9,))):
-        print(_exact(values, dice, op, parameter))
+    """Print a line an answer: microseconds a question (medians of five), bytes a day, the largest error."""
+    print("| events a day | answer | microseconds a question | bytes a day | largest error |")
+    print("|---|---|---|---|---|")
+    for a_day in (200, 20_000):
+        values = np.random.default_rng(0).integers(0, 10 * a_day, (_SPAN + 1, a_day))
+        lines = [_hll(values), _kll(values)]
+        lines += [_ours(values, op, from_tiles=op.startswith("approx")) for op in _OPS]
+        for line in lines:
+            print(f"| {a_day:,} | {line} |", flush=True)
 
 
 def _hll(values: np.ndarray) -> str:
     days = []
-    for day in values.tolist():
+    for day in values[:-1].tolist():
         sketch = datasketches.hll_sketch(12)
         for value in day:
             sketch.update(value)
         days.append(sketch)
 
-    def merged(first: int) -> float:
+    def merged() -> float:
         union = datasketches.hll_union(12)
-        for sketch in days[first : first + _SPAN]:
+        for sketch in days:
             union.update(sketch)
         return float(union.get_result().get_estimate())
 
-    firsts = range(_DAYS - _SPAN)
-    exact = [len(np.unique(values[first : first + _SPAN])) for first in firsts]
-    error = max(abs(merged(first) / truth - 1) for first, truth in zip(firsts, exact, strict=True))
-    size = sum(len(sketch.serialize_compact()) for sketch in days) / _DAYS
-    return f"| HyperLogLog, 2^12 registers | {_micros(merged, firsts):.1f} | {size:,.0f} | {error:.1%} |"
+    error = abs(merged() / len(np.unique(values[:-1])) - 1)
+    size = sum(len(sketch.serialize_compact()) for sketch in days) / _SPAN
+    return f"HyperLogLog, 2^12 registers | {_micros(merged, 100):.1f} | {size:,.0f} | {error:.1%}"
 
 
 def _kll(values: np.ndarray) -> str:
     days = []
-    for day in values.astype(np.float64):
+    for day in values[:-1].astype(np.float64):
         sketch = datasketches.kll_doubles_sketch(200)
         sketch.update(day)
         days.append(sketch)
 
-    def merged(first: int) -> float:
+    def merged() -> float:
         union = datasketches.kll_doubles_sketch(200)
-        for sketch in days[first : first + _SPAN]:
+        for sketch in days:
             union.merge(sketch)
         return float(union.get_quantile(0.9))
 
-    firsts = range(_DAYS - _SPAN)
-    error = max(abs((values[first : first + _SPAN] <= merged(first)).mean() - 0.9) for first in firsts)
-    size = sum(len(sketch.serialize()) for sketch in days) / _DAYS
-    return f"| KLL, k = 200, quantile 0.9 | {_micros(merged, firsts):.1f} | {size:,.0f} | rank {error:.1%} |"
+    error = abs((values[:-1] <= merged()).mean() - 0.9)
+    size = sum(len(sketch.serialize()) for sketch in days) / _SPAN
+    return f"KLL, k = 200, quantile 0.9 | {_micros(merged, 100):.1f} | {size:,.0f} | rank {error:.1%}"
 
 
-def _exact(values: np.ndarray, dice: np.random.Generator, op: str, parameter: tuple[float, ...]) -> str:
-    instant = pa.timestamp("us", tz="UTC")
-    moments = np.sort(dice.integers(0, _DAYS * _DAY, values.size))
-    source = pa.table(
+def _ours(values: np.ndarray, op: str, *, from_tiles: bool) -> str:
+    source, spine = _events(values), _questions()
+    kind = pa.float64() if "quantile" in op else pa.int64()
+    feature = Feature("f", "x", op, (Window(_SPAN * _DAY),), kind, parameter=_OPS[op])
+    asked: dict[int, pa.Table] = {1: source}
+    task = SourceTask(1, (), (feature,))
+    size = ""
+    if from_tiles:
+        wanted = tile_task([feature], source.schema, keys=["k"], order=[], hop=_DAY)
+        tiles = tiles_of(source, wanted)
+        between = (_SPAN * _DAY, (_SPAN + 1) * _DAY)
+        tiling = Tiling(
+            2, _DAY, between, reaches_of([feature]), 0, {}, events=source.schema, tiles=tiles.schema
+        )
+        task = SourceTask(1, (), (feature,), tiling)
+        asked = {1: read_whole(source, tiling), 2: tiles}
+        size = f"{_bytes(tiles) / (_SPAN + 1):,.0f}"
+    keyed = KeyTask(("k",), (task,))
+    micros = _micros(lambda: features_of(spine, asked, keyed), 1) / _QUESTIONS
+    found = features_of(spine, asked, keyed)["f"].to_numpy(zero_copy_only=False)
+    place = "from tiles" if from_tiles else "from events"
+    return f"{op}, {place} | {micros:.1f} | {size} | {_error(op, found, spine, source)}"
+
+
+def _error(op: str, found: np.ndarray, spine: pa.Table, source: pa.Table) -> str:
+    """Return the largest error of some of the answers, by brute force."""
+    event, value = source["event_ts"].cast(pa.int64()).to_numpy(), source["x"].to_numpy()
+    errors = []
+    for row in range(0, _QUESTIONS, 50):
+        moment = spine["as_of_ts"][row].value
+        seen = value[(event < moment) & (event >= moment - _SPAN * _DAY)]
+        if "quantile" in op:
+            errors.append(abs((seen <= found[row]).mean() - 0.9))
+        else:
+            errors.append(abs(found[row] / len(np.unique(seen)) - 1))
+    return f"{'rank ' if 'quantile' in op else ''}{max(errors):.1%}"
+
+
+def _events(values: np.ndarray) -> pa.Table:
+    days, a_day = values.shape
+    instants = (np.arange(days)[:, None] * _DAY + np.arange(a_day) * (_DAY // a_day)).ravel()
+    return pa.table(
         {
             "k": np.zeros(values.size, np.int64),
-            "event_ts": pa.array(moments).cast(instant),
+            "event_ts": pa.array(instants).cast(_INSTANT),
             "x": values.ravel().astype(np.float64),
         }
     )
-    asked = pa.array(dice.integers(0, _DAYS * _DAY, _QUESTIONS)).cast(instant)
-    spine = pa.table({"k": np.zeros(_QUESTIONS, np.int64), "as_of_ts": asked})
-    kind = pa.float64() if op == "quantile" else pa.int64()
-    feature = Feature("f", "x", op, (Window(_SPAN * _DAY),), kind, parameter=parameter)
-    task = KeyTask(("k",), (SourceTask(1, (), (feature,)),))
-    micros = _micros(lambda _: features_of(spine, {1: source}, task), range(1)) / _QUESTIONS
-    return f"| exact {op} | {micros:.1f} | | 0 |"
 
 
-def _micros(ask: Callable[[int], object], questions: range) -> float:
+def _questions() -> pa.Table:
+    moments = np.random.default_rng(1).integers(_SPAN * _DAY, (_SPAN + 1) * _DAY, _QUESTIONS)
+    return pa.table({"k": np.zeros(_QUESTIONS, np.int64), "as_of_ts": pa.array(moments).cast(_INSTANT)})
+
+
+def _bytes(table: pa.Table) -> int:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.tell()
+
+
+def _micros(ask: Callable[[], object], times: int) -> float:
     """Median microseconds of a question."""
-    rounds = []
+    return float(np.median(list(_rounds(ask, times))))
+
+
+def _rounds(ask: Callable[[], object], times: int) -> Iterable[float]:
     for _ in range(_ROUNDS):
         began = time.perf_counter()
-        for question in questions:
-            ask(question)
-        rounds.append((time.perf_counter() - began) / len(questions) * 1e6)
-    return float(np.median(rounds))
+        for _ in range(times):
+            ask()
+        yield (time.perf_counter() - began) / times * 1e6
 
 
 if __name__ == "__main__":

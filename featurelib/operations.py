@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Final, Literal
 
 AggregationOp = Literal[
@@ -53,6 +54,14 @@ WITHOUT_INPUT: Final = frozenset({"count", "time_since_first", "time_since_last"
 OF_K: Final = frozenset({"first_k", "last_k", "top_k", "bottom_k"})
 OF_QUANTILES: Final = frozenset({"quantile", "approx_quantile"})
 IN_RATIOS: Final = frozenset({"count", "sum", "mean"})
+
+SAMPLED: Final = MappingProxyType(
+    {
+        "approx_count_distinct": "4096 smallest hashes",
+        "approx_quantile": "the highest level of 4096 hashes",
+    }
+)
+"""Approximate operations, and what they are computed from: a part of their meaning."""
 
 BY_ORDER: Final = frozenset({"first", "last", "latest", "first_k", "last_k"})
 """Operations whose answer depends on the order of events that are equal in both instants."""

@@ -162,6 +162,7 @@ class Source(Spec):
         units: what columns are measured in, for the catalogue.
         tiles: whether the feature step keeps a day's events of an entity added up, so that a new day need not
             read whole windows; absent, it does where views read more of it than ``engine.broadcast_mib``.
+            If true, that includes samples of events for ``approx_quantile``.
     """
 
     table: Name

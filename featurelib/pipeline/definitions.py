@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from featurelib.config import spec_hash
 from featurelib.errors import ModelGateError
+from featurelib.operations import SAMPLED
 from featurelib.specs import Project, Spec
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def definitions(project: Project) -> dict[str, str]:
     """
     found = {SPINE: _hash(_meaning(project.spine), _table_code(project, project.spine.table))}
     for view in project.views:
-        found[f"{_VIEW}{view.name}"] = _hash(_meaning(view), *_source(project, view.source))
+        sampled = sorted({SAMPLED[feature.op] for feature in view.features() if feature.op in SAMPLED})
+        found[f"{_VIEW}{view.name}"] = _hash(_meaning(view), *_source(project, view.source), *sampled)
     for name, derived in project.derived.items():
         found[f"{_DERIVED}{name}"] = _hash(_meaning(derived))
     return found

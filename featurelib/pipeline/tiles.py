@@ -87,7 +87,12 @@ def _wanted(project: Project, features: str, name: str, source: SnapshotScan) ->
             groups.setdefault(view.entity_key, []).append(view)
     for key, views in groups.items():
         task = tile_definition(
-            source, views, declared_order=spec.tie_breaker or None, hop=HOP, least_bytes=least
+            source,
+            views,
+            declared_order=spec.tie_breaker or None,
+            hop=HOP,
+            least_bytes=least,
+            keeps_events=bool(spec.tiles),
         )
         if task is not None:
             yield _Wanted(name, f"{features}_tiles_{name}_by_{'_'.join(key)}", task, tuple(views))

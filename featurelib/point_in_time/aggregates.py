@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featurelib.point_in_time import decimals, moments, segments
+from featurelib.point_in_time import decimals, moments, sampling, segments
 from featurelib.point_in_time.columns import Column
 from featurelib.point_in_time.kernels import Array, Bools, Events, Floats, Ints, Probes, Visible, WindowRuns
 from featurelib.point_in_time.segments import Segments
@@ -77,6 +77,12 @@ class Held:
         """The runs of equal values of an entity, put together."""
         return segments.segments_of(self.visible.events.entity * self._codes + self.values.codes, self.runs)
 
+    def only(self, chosen: Bools) -> Held:
+        """Return the same for the chosen events; they must have values."""
+        visible = self.visible.only(chosen)
+        column = Column(visible.events, self.values.values.filter(pa.array(chosen)))
+        return Held(visible, column, self.micros, None if self.ends is None else self.ends[chosen])
+
     @property
     def _codes(self) -> int:
         return max(len(self.values.distinct), 1)
@@ -95,6 +101,8 @@ def aggregate(held: Held, op: str, parameter: tuple[float, ...], kind: pa.DataTy
         return _OPERATIONS[op](held, kind)
     if op == "quantile":
         return _doubles(_quantile(held, parameter[0]), kind, mask=held.runs.count == 0)
+    if op == "approx_quantile":
+        return _doubles(_approx_quantile(held, parameter[0]), kind, mask=held.runs.count == 0)
     if op == "histogram":
         return _histogram(held, parameter, kind)
     return _listed(held, op, int(parameter[0]), kind)
@@ -241,6 +249,24 @@ def _count_distinct(held: Held, kind: pa.DataType) -> pa.Array:
     return pa.array(held.segments.runs.count, kind)
 
 
+def _approx_count_distinct(held: Held, kind: pa.DataType) -> pa.Array:
+    found = held.segments.runs.count
+    crowded = np.flatnonzero(found > sampling.SAMPLE)
+    if len(crowded) == 0:
+        return pa.array(found, kind)
+    group, runs, _ = held.segments
+    entity = group // held._codes
+    some = np.isin(entity, held.visible.probes.entity[crowded])
+    code = held.segment_codes[some]
+    hashes = sampling.value_hashes(held.values.distinct)[code]
+    order = np.lexsort((hashes, entity[some]))
+    rank = np.full(len(crowded), sampling.SAMPLE - 1)
+    last = select(runs.only(some), entity[some], order, places=crowded, ranks=rank)
+    estimates = found.copy()
+    estimates[crowded] = sampling.distinct_estimate(hashes[last])
+    return pa.array(estimates, kind)
+
+
 def _entropy(held: Held, kind: pa.DataType) -> pa.Array:
     return _doubles(segments.entropy(held.segments, held.runs.count), kind, mask=held.runs.count == 0)
 
@@ -251,9 +277,29 @@ def _mode(held: Held, kind: pa.DataType) -> pa.Array:
     return _taken(distinct, code, kind, none=held.runs.count == 0)
 
 
-def _quantile(held: Held, quantile: float) -> Floats:
-    """Return the quantile, between two neighbouring values in proportion, as Spark's percentile does."""
-    seen = np.flatnonzero(held.runs.count > 0)
+def _approx_quantile(held: Held, quantile: float) -> Floats:
+    """Return the quantile of a sample of the events that each probe sees, of all where they are few."""
+    crowded = held.runs.count > sampling.SAMPLE
+    result = _quantile(held, quantile, among=~crowded)
+    if not crowded.any():
+        return result
+    events, probes = held.visible.events, held.visible.probes
+    some = held.only(np.isin(events.entity, probes.entity[crowded]))
+    events = some.visible.events
+    hashes = sampling.event_hashes(events.event, events.known, some.values.numbers.astype(np.float64))
+    level = sampling.levels(hashes, lambda chosen: some.runs.only(chosen).count)
+    for number in np.unique(level[crowded]).tolist():
+        sample = some.only(sampling.is_at(hashes, number))
+        result += _quantile(sample, quantile, among=crowded & (level == number))
+    return result
+
+
+def _quantile(held: Held, quantile: float, among: Bools | None = None) -> Floats:
+    """Return the quantile, between two neighbouring values in proportion, as Spark's percentile does.
+
+    Probes that are not ``among`` those asked get 0.
+    """
+    seen = np.flatnonzero(held.runs.count > 0 if among is None else among & (held.runs.count > 0))
     position = (held.runs.count[seen] - 1) * quantile
     lower, upper = np.floor(position), np.ceil(position)
     numbers = held.values.numbers.astype(np.float64)
@@ -358,6 +404,7 @@ _OPERATIONS: Final[Mapping[str, Callable[[Held, pa.DataType], pa.Array]]] = Mapp
         "kurtosis": lambda held, kind: _moment(held, kind, moments.kurtosis),
         "trend": _trend,
         "count_distinct": _count_distinct,
+        "approx_count_distinct": _approx_count_distinct,
         "entropy": _entropy,
         "mode": _mode,
     }

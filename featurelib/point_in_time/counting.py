@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from featurelib.operations import GIVES_LONG
 from featurelib.point_in_time.aggregates import Held, aggregate, over_map, ratio
 from featurelib.point_in_time.columns import Column, present
 from featurelib.point_in_time.features import Feature
@@ -122,7 +123,7 @@ def _nothing_seen(feature: Feature, rows: int) -> pa.Array:
         return pa.array([[]] * rows, kind)
     if feature.op == "histogram":
         return pa.array([[0] * (len(feature.parameter) + 1)] * rows, kind)
-    if feature.op in {"count", "count_distinct"} and len(feature.windows) == 1:
+    if feature.op in GIVES_LONG and len(feature.windows) == 1:
         return pa.array(np.zeros(rows, np.int64), kind)
     return pa.nulls(rows, kind)
 

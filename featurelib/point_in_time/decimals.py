@@ -27,7 +27,7 @@ def decimal_sum(runs: WindowRuns, values: pa.Array, kind: pa.DataType) -> pa.Arr
     Raises:
         OverflowError: a sum has more digits than the type.
     """
-    low, high = _words(values)
+    low, high = halves(values)
     parts = (low & _LIMB, (low >> _BITS) & _LIMB, high & _LIMB, high >> _BITS)
     totals = [running_total(part, runs.start, runs.end, runs.size) for part in parts]
     for limb in range(3):
@@ -55,15 +55,15 @@ def as_doubles(values: pa.Array) -> pa.Array:
     Arrow's own cast multiplies by a power of ten that no double holds, and may miss by one place.
     """
     scale = values.type.scale
-    low, high = _words(values)
+    low, high = halves(values)
     # Whole numbers of up to 53 bits and powers of ten up to 22 are doubles: their quotient is rounded once.
     if 0 <= scale <= 22 and ((high == low >> np.int64(63)) & (low >= -(1 << 53)) & (low <= 1 << 53)).all():
         return pa.array(low / 10.0**scale, mask=values.is_null().to_numpy(zero_copy_only=False))
     return values.cast(pa.string()).cast(pa.float64())
 
 
-def _words(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Return the low and the high 64 bits of each decimal."""
+def halves(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Return the low and the high 64 bits of each decimal (128 bits)."""
     both = np.frombuffer(values.buffers()[1], dtype="<i8").reshape(-1, 2)
     chosen = both[values.offset : values.offset + len(values)]
     return chosen[:, 0], chosen[:, 1]

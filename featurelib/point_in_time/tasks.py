@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Final
 
 from pyspark.sql import types as T
@@ -17,14 +16,6 @@ from featurelib.timeline import Window, duration_micros
 
 CONDITION: Final = "__where_"
 """How the names of columns begin that a view's ``where`` becomes."""
-
-_EXACTLY: Mapping[str, tuple[str, tuple[float, ...] | None]] = MappingProxyType(
-    {
-        "approx_count_distinct": ("count_distinct", None),
-        "approx_quantile": ("quantile", None),
-        "median": ("quantile", (0.5,)),
-    }
-)
 
 
 def features_to_compute(views: Sequence[FeatureView], schema: T.StructType) -> tuple[Feature, ...]:
@@ -69,17 +60,17 @@ def order_of(
 
 
 def _features(view: FeatureView, schema: T.StructType, conditions: Mapping[str, str]) -> Iterator[Feature]:
-    """Yield what the kernels compute for a view; approximate operations are answered exactly here."""
+    """Yield what the kernels compute for a view."""
     for definition in view.features():
         field = T.StructField(definition.name, output_type(schema, definition))
-        op, parameter = _EXACTLY.get(definition.op, (definition.op, None))
+        is_median = definition.op == "median"
         yield Feature(
             definition.name,
             definition.input,
-            op,
+            "quantile" if is_median else definition.op,
             definition.windows or (_max_age(view),),
             to_arrow_schema(T.StructType([field]), timezone="UTC").field(0).type,
-            parameter=parameter or definition.parameter,
+            parameter=(0.5,) if is_median else definition.parameter,
             where=None if definition.where is None else conditions[definition.where],
             by=definition.by,
             by_value=definition.by_value,

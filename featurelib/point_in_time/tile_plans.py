@@ -170,18 +170,19 @@ def tile_definition(
     declared_order: Sequence[str] | None,
     hop: int,
     least_bytes: int = 0,
+    keeps_events: bool = True,
 ) -> TileTask | None:
     """Return what tiles keep for views of one source and entity key, None where they would spare nothing.
 
     They do where some feature that they can serve reaches back more than a few hops, and where what the views
-    read of the source takes more than ``least_bytes`` in memory.
+    read of the source takes more than ``least_bytes`` in memory. For ``keeps_events`` see :func:`tile_task`.
     """
     schema = frame_of(source).schema
     order = order_of(views, schema, declared_order)
     features = features_to_compute(views, schema)
     keys = views[0].entity_key
     scan = _whole_scan(source, features, views, keys, order)
-    task = tile_task(features, scan.given, keys=keys, order=order, hop=hop)
+    task = tile_task(features, scan.given, keys=keys, order=order, hop=hop, keeps_events=keeps_events)
     longest = longest_of(served_by(task, features, scan.given))
     rows = source.num_records if isinstance(source, SnapshotScan) else None
     is_small = rows is not None and rows * row_bytes(scan.schema) <= least_bytes

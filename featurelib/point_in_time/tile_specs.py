@@ -11,6 +11,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from featurelib.point_in_time import sampling
 from featurelib.point_in_time.features import EVENT_TS, KNOWN_TS, Feature
 from featurelib.point_in_time.tiles import Choice, Kept, State, TileTask
 
@@ -36,11 +37,20 @@ _KEPT: Final[Mapping[str, str]] = {
     "min": "bottom",
     "bottom_k": "bottom",
     "count_distinct": "distinct",
+    "approx_count_distinct": "some_distinct",
+    "approx_quantile": "some",
 }
+_SAMPLES: Final = frozenset(("some", "some_distinct"))
 
 
 def tile_task(
-    features: Sequence[Feature], source: pa.Schema, *, keys: Sequence[str], order: Sequence[str], hop: int
+    features: Sequence[Feature],
+    source: pa.Schema,
+    *,
+    keys: Sequence[str],
+    order: Sequence[str],
+    hop: int,
+    keeps_events: bool = True,
 ) -> TileTask:
     """Return what tiles must keep to serve those of the features that they can serve.
 
@@ -50,6 +60,8 @@ def tile_task(
         keys: of the entity.
         order: columns that order events equal in both instants.
         hop: microseconds of a tile.
+        keeps_events: whether to keep samples of events too, thousands of each tile: they spare reading where
+            an entity has many more.
     """
     states: dict[Choice, tuple[str, ...]] = {}
     kept: dict[Kept, None] = {}
@@ -57,7 +69,7 @@ def tile_task(
     for feature in features:
         if (state := state_of(feature, source)) is not None:
             states[state.choice] = tuple(dict.fromkeys([*states.get(state.choice, ()), *state.parts]))
-        elif (end := kept_of(feature)) is not None:
+        elif (end := kept_of(feature)) is not None and (keeps_events or end.end != "some"):
             kept[end] = None
             columns |= dict.fromkeys(feature.columns)
     if kept:
@@ -95,10 +107,12 @@ def kept_of(feature: Feature) -> Kept | None:
         return Kept(Choice(None, feature.where), "last", max(bounded)) if len(bounded) == len(rows) else None
     if feature.op not in _KEPT or len(rows) > 1 or _is_map(feature):
         return None
-    k = int(feature.parameter[0]) if feature.op.endswith("_k") else 1
     whole_rows = feature.op == "latest"
     choice = Choice(None if whole_rows else feature.input, feature.where, feature.by, feature.by_value)
-    return Kept(choice, _KEPT[feature.op], k)
+    end = _KEPT[feature.op]
+    if end in _SAMPLES:
+        return Kept(choice, end, sampling.SAMPLE)
+    return Kept(choice, end, int(feature.parameter[0]) if feature.op.endswith("_k") else 1)
 
 
 def reaches_of(features: Iterable[Feature]) -> tuple[tuple[int, int], ...]:

@@ -6,7 +6,7 @@ one tile, an event that comes late is in a tile of its own, and a question asked
 all of a tile or nothing of it, but for the one hop in which its window begins.
 
 Of a tile are kept: exact states of counts, sums and squares (doubles that add up to the exact sum), extremes,
-and those few events that can be the first, last, largest or a distinct one of the tile.
+those few events that can be the first, last, largest or a distinct one of the tile, and samples.
 
 Runs inside Spark's Python workers: it imports pyarrow, numpy and polars only.
 """
@@ -22,7 +22,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featurelib.point_in_time import exact_sums, moments
+from featurelib.point_in_time import exact_sums, moments, sampling
 from featurelib.point_in_time.blobs import taken
 from featurelib.point_in_time.columns import Column, is_valid, present
 from featurelib.point_in_time.events import events_of, ints_of
@@ -86,8 +86,9 @@ class Kept(NamedTuple):
 
     Attributes:
         choice: the events that count.
-        end: which of them: ``first``, ``last`` by time, ``top``, ``bottom`` by value, or ``distinct`` values.
-        k: how many.
+        end: which of them: ``first``, ``last`` by time, ``top``, ``bottom`` by value, ``distinct`` values, or
+            a sample of these (``some_distinct``) or of the events (``some``).
+        k: how many; of a sample, how many it has at least.
     """
 
     choice: Choice
@@ -280,13 +281,37 @@ def _wanted(values: pa.Table, events: Events, kept: Kept) -> Ints:
         events.only(np.isin(np.arange(len(events)), chosen)),
         values.column(kept.choice.input).take(pa.array(chosen)).combine_chunks(),
     )
-    if kept.end == "distinct":
-        tile, codes = column.events.entity, column.codes
-        order = np.lexsort((codes, tile))
-        new = (np.diff(tile[order], prepend=-1) != 0) | (np.diff(codes[order], prepend=-1) != 0)
-        distinct: Ints = chosen[order[new]]
-        return distinct
+    if kept.end == "some":
+        return chosen[_sampled(column)]
+    if kept.end in {"distinct", "some_distinct"}:
+        distinct = _distinct(column)
+        if kept.end == "some_distinct":
+            hashes = sampling.value_hashes(column.distinct)[column.codes[distinct]]
+            distinct = distinct[np.lexsort((hashes, column.events.entity[distinct]))]
+            distinct = _at_end(distinct, column.events.entity, kept.k + 1, is_last=False)
+        return chosen[distinct]
     return _at_end(chosen[column.by_value], events.entity, kept.k, is_last=kept.end == "top")
+
+
+def _distinct(column: Column) -> Ints:
+    """Return one event for each distinct value of a tile."""
+    tile, codes = column.events.entity, column.codes
+    order = np.lexsort((codes, tile))
+    new = (np.diff(tile[order], prepend=-1) != 0) | (np.diff(codes[order], prepend=-1) != 0)
+    distinct: Ints = order[new]
+    return distinct
+
+
+def _sampled(column: Column) -> Ints:
+    """Return the events of each tile's own level, and with them those of all higher ones."""
+    events = column.events
+    hashes = sampling.event_hashes(events.event, events.known, column.numbers.astype(np.float64))
+    size = int(events.entity.max(initial=-1)) + 1
+    level = sampling.levels(hashes, lambda chosen: np.bincount(events.entity[chosen], minlength=size))
+    wanted = np.zeros(len(events), dtype=bool)
+    for number in np.unique(level).tolist():
+        wanted |= sampling.is_at(hashes, number) & (level[events.entity] == number)
+    return np.flatnonzero(wanted)
 
 
 def _at_end(ordered: Ints, tile: Ints, k: int, *, is_last: bool) -> Ints:

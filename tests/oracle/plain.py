@@ -6,6 +6,7 @@ Sums are exact fractions, so the oracle itself has no rounding to argue about.
 from __future__ import annotations
 
 import math
+import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
 from decimal import ROUND_HALF_UP, Decimal
@@ -86,6 +87,8 @@ def _answer(seen: list[Row], moment: int, ask: Row) -> Any:
     if op in {"time_since_first", "time_since_last"}:
         chosen = seen[:1] if op == "time_since_first" else seen[-1:]
         return (moment - chosen[0]["event"]) / 1_000_000 if chosen else None
+    if op == "approx_quantile":
+        return _quantile(_sample([(e["event"], e["known"], e[ask["input"]]) for e in seen]), parameter)
     if op == "trend":
         return _trend([(event["event"], event[ask["input"]]) for event in seen])
     values = [event[ask["input"]] if ask["input"] else 1 for event in seen]
@@ -179,6 +182,50 @@ def _quantile(values: list[Any], parameter: tuple[float, ...]) -> Any:
     return (math.ceil(position) - position) * lower + (position - math.floor(position)) * upper
 
 
+SAMPLE = 4096
+
+
+def _approx_count_distinct(values: list[Any]) -> int:
+    """The number of distinct values; of many, as the SAMPLE-th smallest hash lets one guess."""
+    distinct = set(values)
+    if len(distinct) <= SAMPLE:
+        return len(distinct)
+    hashes = sorted(_mixed(*_bits(value)) for value in distinct)
+    return round((SAMPLE - 1) / ((float(hashes[SAMPLE - 1]) + 1.0) / 2.0**64))
+
+
+def _sample(events: list[tuple[int, int, Any]]) -> list[Any]:
+    """The values of the events whose hash has so many leading zeros that at least SAMPLE are left, else all."""
+    hashes = [_mixed(event, known, *_bits(float(value))) for event, known, value in events]
+    zeros = 0
+    while zeros < 64 and sum(h < 2 ** (63 - zeros) for h in hashes) >= SAMPLE:
+        zeros += 1
+    return [value for (_, _, value), h in zip(events, hashes, strict=True) if h < 2 ** (64 - zeros)]
+
+
+def _bits(value: Any) -> list[int]:
+    if isinstance(value, float):
+        return list(struct.unpack("<Q", struct.pack("<d", value + 0.0)))
+    if isinstance(value, Decimal):
+        digits = int(value.scaleb(2)) % 2**128
+        return [digits % 2**64, digits >> 64]
+    if isinstance(value, str):
+        text = value.encode()
+        return [len(text), *(int.from_bytes(text[at : at + 8], "little") for at in range(0, len(text), 8))]
+    return [int(value)]
+
+
+def _mixed(*words: int) -> int:
+    """Each word is xored to what the words before it gave, and splitmix64's last step applied."""
+    found = 0
+    for word in words:
+        z = ((found ^ word % 2**64) + 0x9E3779B97F4A7C15) % 2**64
+        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+        found = z ^ z >> 31
+    return found
+
+
 def _histogram(values: list[Any], edges: tuple[float, ...]) -> list[int]:
     bounds = [-math.inf, *edges, math.inf]
     counts = [sum(low <= value < high for value in values) for low, high in pairwise(bounds)]
@@ -210,6 +257,7 @@ _OPS: dict[str, Callable[..., Any]] = {
     "quantile": _quantile,
     "histogram": _histogram,
     "count_distinct": lambda values: len(set(values)),
+    "approx_count_distinct": _approx_count_distinct,
     "mode": _mode,
     "entropy": _entropy,
     "first": lambda values: values[0] if values else None,

@@ -122,7 +122,7 @@ def a_feature(op: str, column: str | None, *windows: Window, **more: Any) -> Fea
 
 
 def _type(op: str, kind: pa.DataType) -> pa.DataType:
-    if op in {"count", "count_distinct"}:
+    if op in {"count", "count_distinct", "approx_count_distinct"}:
         return WHOLE
     if op in {"min", "max", "first", "last", "latest", "mode"}:
         return kind

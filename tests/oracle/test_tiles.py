@@ -40,9 +40,11 @@ def from_tiles(
     hop: int,
     between: tuple[int, int],
     loads: int,
+    keys: tuple[str, ...] = KEYS,
+    order: tuple[str, ...] = ORDER,
 ) -> dict[str, pa.Array]:
     """The features from tiles of several loads, and the events of those tiles only that are seen in part."""
-    task = tile_task(features, source.schema, keys=KEYS, order=ORDER, hop=hop)
+    task = tile_task(features, source.schema, keys=keys, order=order, hop=hop)
     each = max(1, -(-source.num_rows // loads))
     tiles = pa.concat_tables(
         [tiles_of(source.slice(at, each), task) for at in range(0, max(source.num_rows, 1), each)]
@@ -59,10 +61,12 @@ def from_tiles(
         events=source.schema,
         tiles=tiles.schema,
     )
-    dated = source.filter(pa.compute.and_(source["event_ts"].is_valid(), source["known_ts"].is_valid()))
+    dated = source
+    for instant in {"event_ts", "known_ts"} & set(source.column_names):
+        dated = dated.filter(dated[instant].is_valid())
     rows = read_whole(dated, tiling)
     return features_of(
-        spine, {1: rows, 2: tiles}, KeyTask(KEYS, (SourceTask(1, ORDER, tuple(features), tiling),))
+        spine, {1: rows, 2: tiles}, KeyTask(keys, (SourceTask(1, order, tuple(features), tiling),))
     )
 
 

@@ -303,7 +303,7 @@ def wanted(rows: Rows) -> Iterator[tuple[str, str, list[Any]]]:
             op, parameter = {"median": ("quantile", (0.5,))}.get(feature.op, (feature.op, feature.parameter))
             max_age = {"window": 120 * MINUTE - delay} if view.latest and view.latest.max_age else {}
             ask = {
-                "op": op.removeprefix("approx_"),
+                "op": op,
                 "input": feature.input,
                 "order": ORDER,
                 "parameter": parameter,

@@ -31,6 +31,12 @@ VIEWS = (
             Aggregation(input="delay", ops=("last_k", "top_k"), windows=("9d",), k=2),
             Aggregation(name="late", ops=("count",), windows=("9d",), where="delay > 15"),
             Aggregation(input="delay", ops=("mean",), windows=("last 3",)),
+            Aggregation(
+                input="delay",
+                ops=("approx_quantile", "approx_count_distinct"),
+                windows=("9d", "lifetime"),
+                quantiles=(0.9,),
+            ),
         ),
         delay="10m",
     ),
