@@ -1,6 +1,7 @@
 """Skew: one key with 30% of all rows against keys that are all alike, with the same windows.
 
 python -m benchmarks.skew --spine 4000000 --events 10000000 --keys 100000
+python -m benchmarks.skew --lifetimes   # whose windows reach back to the first event
 
 Asked: at most 1.5x the time of keys that are alike, and no task longer than twice the median task.
 """
@@ -15,19 +16,30 @@ from benchmarks.measure import HEADER, Contender, compete, said
 from benchmarks.session import discard, frame, scan, session
 from benchmarks.tasks import HEADER as TASKS_HEADER
 from benchmarks.tasks import last_stage, line, reduce_tasks
-from benchmarks.windows import VIEW, checksum
+from benchmarks.windows import OPS, VIEW, checksum
 from featurelib.point_in_time import Hot, Limits, explain, features_as_of
+from featurelib.specs import Aggregation, FeatureView
 from featurelib.timeline import from_micros
 
 SHARE = 0.3
 BETWEEN = (from_micros(SINCE), from_micros(SINCE + YEAR))
 
 
+LIFETIMES = FeatureView(
+    name="v0",
+    entity_key=("k",),
+    source="v0",
+    aggregations=(Aggregation(input="x", ops=OPS, windows=("lifetime", "30d")),),
+)
+
+
 def main() -> None:
     """Measure what was asked for and print two tables."""
     arguments = parser(__doc__ or "", "alike; 30%")
     arguments.set_defaults(spine=4_000_000, events=10_000_000)
+    arguments.add_argument("--lifetimes", action="store_true", help="lifetimes in place of windows of days")
     asked = arguments.parse_args()
+    view = LIFETIMES if asked.lifetimes else VIEW
     alike = generate(Path(asked.data), Size(asked.spine, asked.events, asked.keys, seed=asked.seed))
     skewed = generate(
         Path(asked.data), Size(asked.spine, asked.events, asked.keys, hot=SHARE, hot_keys=1, seed=asked.seed)
@@ -49,7 +61,7 @@ def main() -> None:
     def features(name: str):
         folder, read, limits = kinds[name]
         sources = {"v0": read(spark, folder / "v0")}
-        return features_as_of(read(spark, folder / "spine"), [VIEW], sources, between=BETWEEN, limits=limits)
+        return features_as_of(read(spark, folder / "spine"), [view], sources, between=BETWEEN, limits=limits)
 
     def run(name: str) -> None:
         before = last_stage(spark)
@@ -65,7 +77,7 @@ def main() -> None:
     for name, runs in tasks.items():
         if runs:
             print(line(name, runs))
-    print(f"\n{explain(scan(spark, skewed / 'spine'), [VIEW], {'v0': scan(spark, skewed / 'v0')})}")
+    print(f"\n{explain(scan(spark, skewed / 'spine'), [view], {'v0': scan(spark, skewed / 'v0')})}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from featurelib.point_in_time.placement import Instants, Ints, Placement
+from featurelib.point_in_time.kernels import Ints
+from featurelib.point_in_time.placement import Instants, Placement
 
 BLOB_SCHEMA: Final = "bucket int, tag int, blob binary"
 """Spark schema of packed rows: where they go, which input they are from, and the rows themselves."""
@@ -121,9 +122,9 @@ def _too_large(tables: Sequence[pa.Table], keys: Sequence[str], most_bytes: int)
         f"a bucket of key {', '.join(keys)} takes more than {most_bytes:,} bytes; "
         f"of the {rows.num_rows:,} rows read of it, {count:,} are of {entity}\n"
         "  expected: at most 8 times Limits.bucket_bytes\n"
-        "  to do: name that entity in Limits.hot if most rows are its own, else raise Limits.buckets; "
-        "where it is sliced, bound its lifetimes (a window, max_age): the last slice holds all their events; "
-        "with more memory for each worker, raise Limits.bucket_bytes (a pipeline's engine.bucket_mib)"
+        "  to do: name that entity in Limits.hot if most rows are its own, else raise Limits.buckets; where it is "
+        "sliced, bound the lifetimes of its quantiles, distinct values and maps: the last slice holds all their "
+        "events; with more memory for each worker, raise Limits.bucket_bytes (engine.bucket_mib of a pipeline)"
     )
 
 

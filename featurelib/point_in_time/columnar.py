@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import reduce
+from itertools import chain
 from typing import TypeAlias
 
 import pyarrow as pa
@@ -23,6 +24,7 @@ from featurelib.point_in_time.buckets import SPINE_TAG, with_features
 from featurelib.point_in_time.inputs import mapped
 from featurelib.point_in_time.placement import Instants, Placement
 from featurelib.point_in_time.plans import KeyPlan, Plan
+from featurelib.point_in_time.reductions import Reduction, Tasks
 from featurelib.point_in_time.slicing import ASKED
 from featurelib.point_in_time.small import SmallKey, with_small_features
 
@@ -56,27 +58,37 @@ def columnar_features(plan: Plan) -> DataFrame:
 
 def _through(key: KeyPlan, carried: DataFrame, plan: Plan, given: _Given) -> DataFrame:
     """Shuffle packed spine rows and the key's sources, compute its features, and make the next of them."""
-    task, most_bytes = key.task, plan.most_bytes
+    tasks, most_bytes = Tasks(key.task, key.placement, key.reductions), plan.most_bytes
+    reductions = {reduction.served.tag: reduction for reduction in key.reductions}
     inputs = [carried]
     for source in key.sources:
-        make, schema = _packing(key.placement, source.instants, source.tag)
+        make, schema = _packing(key.placement, source.instants, source.tag, reductions.get(source.tag))
         inputs.append(mapped(source.scan, make, schema, parallelism=plan.parallelism))
     shuffled = reduce(DataFrame.unionAll, inputs).repartitionById(key.placement.count, F.col("bucket"))
     make_next, schema = given
 
     def computed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        yield from make_next(with_features(batches, task, most_bytes=most_bytes))
+        filled = (batch for batch in batches if batch.num_rows)
+        for first in filled:  # all of a task's blobs are of one bucket
+            task = tasks.of(first.column("bucket")[0].as_py())
+            bucket = chain([first], filled)
+            yield from make_next(with_features(bucket, task, most_bytes=most_bytes))
 
     # Kernels over whole buckets need Arrow: Spark has no operator that sees an entity's rows at once.
     return shuffled.mapInArrow(computed, schema)
 
 
-def _packing(placement: Placement, instants: Instants, tag: int) -> _Given:
+def _packing(
+    placement: Placement, instants: Instants, tag: int, reduction: Reduction | None = None
+) -> _Given:
     """Pack tables into blobs of ``(bucket, tag, blob)``."""
 
     def pack(tables: Iterable[pa.Table]) -> Iterator[pa.RecordBatch]:
         for table in tables:
-            yield from blobs.packed(table, placement=placement, instants=instants, tag=tag)
+            if reduction is None:
+                yield from blobs.packed(table, placement=placement, instants=instants, tag=tag)
+            else:
+                yield from reduction.packed(table, placement, instants)
 
     return pack, blobs.BLOB_SCHEMA
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 from featurelib.point_in_time.hot import Sliced
@@ -45,7 +46,10 @@ class HotExplanation:
 
 @dataclass(frozen=True)
 class KeyExplanation:
-    """One entity key: how its views are computed and why so, and its hot entities, the largest first."""
+    """One entity key: how its views are computed and why so, and its hot entities, the largest first.
+
+    ``reduced`` tells of each source whose events become tiles for slices how long the tiles are.
+    """
 
     keys: tuple[str, ...]
     views: tuple[str, ...]
@@ -53,6 +57,7 @@ class KeyExplanation:
     why: str
     sources: tuple[SourceExplanation, ...]
     hot: tuple[HotExplanation, ...]
+    reduced: Mapping[str, timedelta]
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,8 @@ class Explanation:
             if len(key.hot) > _SHOWN:
                 slices = sum(hot.slices for hot in key.hot[_SHOWN:])
                 yield f"  and {len(key.hot) - _SHOWN} more hot entities with {slices} buckets of their own"
+            for name, length in key.reduced.items():
+                yield f"  of {name} their slices get tiles of {length}, and events where a window begins"
         yield f"{self.shuffles} shuffle{'s' * (self.shuffles != 1)} of the spine, no join, no sort"
         if self.shuffles:
             memory = (
@@ -114,7 +121,9 @@ def _key(key: KeyPlan) -> KeyExplanation:
     views = tuple(view.name for view in key.views)
     sources = tuple(map(_of_key, key.sources))
     hot = tuple(_hot(key.keys, one) for one in key.hot)
-    return KeyExplanation(key.keys, views, key.shuffled, key.why, sources, hot)
+    names = {source.tag: source.name for source in key.sources}
+    reduced = {names[one.served.tag]: timedelta(microseconds=one.tiling.hop) for one in key.reductions}
+    return KeyExplanation(key.keys, views, key.shuffled, key.why, sources, hot, reduced)
 
 
 def _hot(keys: tuple[str, ...], one: Sliced) -> HotExplanation:

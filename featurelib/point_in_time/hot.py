@@ -17,10 +17,18 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from featurelib.point_in_time.placement import HotEntity, Instants, Ints, Placement, micros_of, slices_of
+from featurelib.point_in_time.kernels import Ints
+from featurelib.point_in_time.placement import HotEntity, Instants, Placement, micros_of, wanted_in
 
 MOST_COPIES: Final = 3.0
 """To how many slices an event of a hot entity may go on average."""
+
+
+class Stream(NamedTuple):
+    """Columns of an input's rows: what says in which slices they are wanted, and their bytes in memory."""
+
+    instants: Instants
+    memory: int
 
 
 class Sampled(NamedTuple):
@@ -30,11 +38,13 @@ class Sampled(NamedTuple):
         rows: with the columns of the key and the instants.
         instants: what says in which slices a row is wanted.
         memory: bytes of the whole input in memory.
+        reduced: the same of what goes to slices where tiles stand for most events; none where they cannot.
     """
 
     rows: pa.Table
     instants: Instants
     memory: int
+    reduced: tuple[Stream, ...] = ()
 
     @property
     def row_memory(self) -> float:
@@ -51,17 +61,26 @@ class Sliced:
         share: of the memory of all rows of the shuffle, None where not known.
         copies: to how many of its slices an event goes on average, None where not known.
         sampled: rows in which it was found, None where it was named by the caller.
+        length: microseconds of one of its slices, the middle one by length; None where not known.
     """
 
     hot: HotEntity
     share: float | None = None
     copies: float | None = None
     sampled: int | None = None
+    length: int | None = None
+
+
+class Found(NamedTuple):
+    """Hot entities, and which of the sources, by number, are to be reduced to tiles for their slices."""
+
+    entities: tuple[Sliced, ...] = ()
+    reduced: frozenset[int] = frozenset()
 
 
 def found_in(
     spine: Sampled | None, sources: Sequence[Sampled], keys: Sequence[str], *, bucket: int, least: int
-) -> tuple[Sliced, ...]:
+) -> Found:
     """Return the entities with more than half of an even bucket, those with most rows first.
 
     Args:
@@ -89,26 +108,59 @@ def found_in(
     )
     sampled = sum(one.rows.num_rows for one in inputs)
     entities = [tuple(row.values()) for row in heavy.select(list(keys)).to_arrow().to_pylist()]
+    whole = list(_rows_of(entities, spine, sources, keys))
+    target = max(bucket, least)
+    lengths = [rows.length(rows.quantiles(math.ceil(rows.memory / target))) for rows in whole]
+    reduced = frozenset(
+        at
+        for at, source in enumerate(sources)
+        if any(is_worth_reducing(source.instants.reach, source.reduced, length) for length in lengths)
+    )
+    streams = [
+        stream
+        for at, source in enumerate(sources)
+        for stream in (_streams(source) if at in reduced else [source])
+    ]
     found = []
-    for entity, rows in zip(entities, _rows_of(entities, spine, sources, keys), strict=True):
-        cuts = rows.cuts(max(bucket, least))
-        found.append(Sliced(HotEntity(entity, cuts), rows.memory / memory, rows.copies(cuts), sampled))
-    return tuple(found)
+    for entity, rows, all_rows in zip(entities, _rows_of(entities, spine, streams, keys), whole, strict=True):
+        cuts = rows.cuts(target)
+        share = all_rows.memory / memory
+        found.append(Sliced(HotEntity(entity, cuts), share, rows.copies(cuts), sampled, rows.length(cuts)))
+    return Found(tuple(found), reduced)
+
+
+def is_worth_reducing(reach: int | None, streams: Sequence[Stream], length: int | None) -> bool:
+    """Whether events would go to more than one further slice, and those that cannot be reduced would not."""
+    if not streams or length is None:
+        return False
+    rest = [stream.instants.reach for stream in streams if stream.instants.parts is None]
+    return _is_long(reach, length) and not any(_is_long(one, length) for one in rest)
+
+
+def _is_long(reach: int | None, length: int) -> bool:
+    return reach is None or reach >= length
+
+
+def _streams(source: Sampled) -> list[Sampled]:
+    return [Sampled(source.rows, *stream) for stream in source.reduced]
 
 
 def cut_evenly(
     entities: Sequence[tuple[Any, ...]], spine: Sampled, keys: Sequence[str], *, slices: int
-) -> tuple[HotEntity, ...]:
+) -> tuple[Sliced, ...]:
     """Return the entities, each cut into slices with about as many sampled rows of the spine."""
-    rows = _rows_of(entities, spine, (), keys)
-    return tuple(HotEntity(entity, its.quantiles(slices)) for entity, its in zip(entities, rows, strict=True))
+    found = []
+    for entity, rows in zip(entities, _rows_of(entities, spine, (), keys), strict=True):
+        cuts = rows.quantiles(slices)
+        found.append(Sliced(HotEntity(entity, cuts), length=rows.length(cuts)))
+    return tuple(found)
 
 
 class _Events(NamedTuple):
-    """Sampled events of one entity: their instants, how long they are wanted, bytes each stands for."""
+    """Sampled events of one entity: instants, what says where they are wanted, bytes that each stands for."""
 
     seen: tuple[Ints, ...]
-    reach: int | None
+    instants: Instants
     row_memory: float
 
 
@@ -131,23 +183,28 @@ class _Rows:
     def cuts(self, bucket: int) -> tuple[int, ...]:
         """Return cuts by which a slice fits a bucket, or the most that copy events no more than allowed."""
         slices, needed = 0, math.ceil(self.memory / bucket)
-        while slices < needed and self.copies(self.quantiles(needed)) <= MOST_COPIES:
+        while slices < needed and self._unbounded(self.quantiles(needed)) <= MOST_COPIES:
             slices = needed
             copied = self.event_memory * (self.copies(self.quantiles(slices)) - 1.0)
             needed = math.ceil((self.memory + copied) / bucket)
-        while self.copies(self.quantiles(needed)) > MOST_COPIES:
+        while self._unbounded(self.quantiles(needed)) > MOST_COPIES:
             needed -= max(1, needed // 8)
         return self.quantiles(needed)
 
     def copies(self, cuts: tuple[int, ...]) -> float:
         """Return to how many slices an event goes on average."""
-        memory = self.event_memory
-        return sum(self._copied(cuts)) / memory if memory else 1.0
+        return _copies(self.events, cuts)
 
-    def _copied(self, cuts: tuple[int, ...]) -> Iterator[float]:
-        for events in self.events:
-            first, last = slices_of(events.seen, cuts, events.reach)
-            yield float(np.maximum(last - first + 1, 0).sum()) * events.row_memory
+    def _unbounded(self, cuts: tuple[int, ...]) -> float:
+        """Return the same of the events that go to ever more slices, the finer these are."""
+        return _copies([events for events in self.events if events.instants.parts is None], cuts)
+
+    def length(self, cuts: tuple[int, ...]) -> int | None:
+        """Return how long a slice is, the middle one by length; None for one slice."""
+        if not cuts:
+            return None
+        ends = (int(self.moments.min()), *cuts, int(self.moments.max())) if len(self.moments) else cuts
+        return int(np.median(np.diff(ends))) if len(ends) > 1 else None
 
     def quantiles(self, slices: int) -> tuple[int, ...]:
         """Return cuts that give every slice about as many bytes of moments, and of events between these."""
@@ -159,6 +216,12 @@ class _Rows:
             instants.append(seen)
             weights.append(np.full(len(seen), events.row_memory))
         return _weighted_quantiles(np.concatenate(instants), np.concatenate(weights), slices)
+
+
+def _copies(events: Sequence[_Events], cuts: tuple[int, ...]) -> float:
+    memory = sum(len(one.seen[0]) * one.row_memory for one in events)
+    copied = sum(len(wanted_in(one.seen, cuts, one.instants)[0]) * one.row_memory for one in events)
+    return copied / memory if memory else 1.0
 
 
 def _weighted_quantiles(instants: Ints, weights: npt.NDArray[np.float64], slices: int) -> tuple[int, ...]:
@@ -187,7 +250,7 @@ def _rows_of(
             moments[0],
             spine.row_memory if spine else 0.0,
             tuple(
-                _Events(instants, one.instants.reach, one.row_memory)
+                _Events(instants, one.instants, one.row_memory)
                 for instants, one in zip(events, sources, strict=True)
             ),
         )

@@ -240,6 +240,12 @@ def later(instant: Ints, micros: int) -> Ints:
     return np.where(instant > _LATEST - micros, _LATEST, instant + micros) if micros else instant
 
 
+def tile_of(event: Ints, known: Ints, hop: int) -> tuple[Ints, Ints]:
+    """Return the start of the tile that each event is in, and the instant by which all of it is known."""
+    start = event // hop * hop
+    return start, later(np.maximum(event, known) // hop * hop, hop)
+
+
 def _bound(dtype: np.dtype[np.generic], *, largest: bool) -> np.generic:
     if dtype.kind == "f":
         return dtype.type(np.inf if largest else -np.inf)

@@ -2,7 +2,8 @@
 
 A hot entity's moments are cut into time slices, a bucket each. An event goes to every slice with a moment
 that can see it: from the one in which it is first seen to the one in which it leaves the longest window. So a
-slice has all it needs, and its features are to the bit those of the whole.
+slice has all it needs, and its features are to the bit those of the whole. Where tiles stand for the events
+between, it goes only to the slices that may see a part of its tile.
 
 The buckets of a row follow from its content alone, never from its place among others: where Spark repeats a
 task, its rows may come in another order, and no row may then be found in two buckets or in none.
@@ -22,11 +23,26 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-Ints = npt.NDArray[np.int64]
+from featurelib.point_in_time.kernels import Bools, Ints, later, tile_of
 
 _SEED: Final = 42
 _NUMBER: Final = "__hot"
-_LATEST: Final = np.iinfo(np.int64).max
+_EARLIEST: Final = int(np.iinfo(np.int64).min)
+_LATEST: Final = int(np.iinfo(np.int64).max)
+
+
+class Parts(NamedTuple):
+    """An event is wanted where its tile is not whole: not all known yet, or cut by a window's beginning.
+
+    Attributes:
+        hop: microseconds of a tile.
+        delay: the longest of the features' delays.
+        reaches: delay and length together of each bounded window, in microseconds.
+    """
+
+    hop: int
+    delay: int
+    reaches: tuple[int, ...]
 
 
 class Instants(NamedTuple):
@@ -36,10 +52,12 @@ class Instants(NamedTuple):
         seen: the row is wanted from the latest of these columns on.
         reach: microseconds after ``seen[0]`` up to which it is wanted, None for ever. A row of the spine is
             wanted at its moment only, which is a reach of 0.
+        parts: where tiles are in the slices too, ``seen`` being the event's instants.
     """
 
     seen: tuple[str, ...]
     reach: int | None
+    parts: Parts | None = None
 
 
 @dataclass(frozen=True)
@@ -68,11 +86,13 @@ class Placement:
         keys: the columns of the key.
         buckets: number of buckets that keys are hashed to.
         hot: the entities that are not hashed, each with its time slices.
+        until: no moment is asked about from this one on, in microseconds since 1970.
     """
 
     keys: tuple[str, ...]
     buckets: int
     hot: tuple[HotEntity, ...] = ()
+    until: int = _LATEST
 
     @property
     def count(self) -> int:
@@ -90,13 +110,10 @@ class Placement:
         is_hot = number >= 0
         if not is_hot.any():
             return rows, bucket
-        first, last = self._buckets_of(table.filter(pa.array(is_hot)), number[is_hot], instants)
-        times = np.maximum(last - first + 1, 0)
-        ends = np.cumsum(times)
-        offset = np.arange(ends[-1]) - np.repeat(ends - times, times)
+        at, wanted = self._wanted(table.filter(pa.array(is_hot)), number[is_hot], instants)
         return (
-            np.concatenate([rows[~is_hot], np.repeat(rows[is_hot], times)]),
-            np.concatenate([bucket[~is_hot], np.repeat(first, times) + offset]),
+            np.concatenate([rows[~is_hot], rows[is_hot][at]]),
+            np.concatenate([bucket[~is_hot], wanted]),
         )
 
     def number(self, table: pa.Table) -> Ints:
@@ -110,16 +127,67 @@ class Placement:
         found = keys.join(hot, on=list(self.keys), how="left", maintain_order="left")
         return found[_NUMBER].cast(pl.Int64).fill_null(-1).to_numpy()
 
-    def _buckets_of(self, table: pa.Table, number: Ints, instants: Instants) -> tuple[Ints, Ints]:
-        """Return the first and the last bucket of each row of a hot entity."""
+    def is_sliced(self, table: pa.Table) -> Bools:
+        """Whether each row is of an entity with several slices."""
+        several = np.array([*(entity.slices > 1 for entity in self.hot), False])
+        return several[self.number(table)] if several.any() else np.zeros(table.num_rows, dtype=bool)
+
+    def between(self, bucket: int) -> tuple[int, int] | None:
+        """Return ``[first, last)`` of the moments of a slice, None for a bucket that is none of several."""
+        which = int(np.searchsorted(self._begins, bucket, side="right")) - 1
+        if which < 0 or not self.hot[which].cuts:
+            return None
+        ends = (_EARLIEST, *self.hot[which].cuts, max(self.until, self.hot[which].cuts[-1]))
+        return ends[bucket - self._begins[which]], ends[bucket - self._begins[which] + 1]
+
+    @property
+    def _begins(self) -> list[int]:
+        """The first bucket of each hot entity."""
+        return [int(begin) for begin in np.cumsum([self.buckets, *(one.slices for one in self.hot)])[:-1]]
+
+    def _wanted(self, table: pa.Table, number: Ints, instants: Instants) -> tuple[Ints, Ints]:
+        """Return rows of hot entities and the bucket of each."""
         columns = [micros_of(table.column(name)) for name in instants.seen]
-        begins = np.cumsum([self.buckets, *(entity.slices for entity in self.hot)])
-        first, last = np.empty_like(number), np.empty_like(number)
+        rows, buckets = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for which in np.unique(number).tolist():
             theirs = np.flatnonzero(number == which)
-            slices = slices_of([column[theirs] for column in columns], self.hot[which].cuts, instants.reach)
-            first[theirs], last[theirs] = (begins[which] + slice_ for slice_ in slices)
-        return first, last
+            at, slices = wanted_in(
+                [column[theirs] for column in columns], self.hot[which].cuts, instants, until=self.until
+            )
+            rows.append(theirs[at])
+            buckets.append(self._begins[which] + slices)
+        at = np.concatenate(rows)
+        order = np.argsort(at, kind="stable")
+        return at[order], np.concatenate(buckets)[order]
+
+
+def wanted_in(
+    seen: Sequence[Ints], cuts: Sequence[int], instants: Instants, *, until: int = _LATEST
+) -> tuple[Ints, Ints]:
+    """Return rows and the slices in which each is wanted, every pair once.
+
+    Args:
+        seen: the columns ``instants.seen`` in microseconds since 1970.
+        cuts: where the next slice begins, ascending.
+        instants: what says when rows are wanted.
+        until: no moment is asked about from this one on.
+    """
+    if instants.parts is None:
+        return _expanded(*slices_of(seen, cuts, instants.reach))
+    hop, delay, reaches = instants.parts
+    # What is wanted after the last moment only is wanted in a slice behind the last, which does not exist.
+    ends = (*cuts, max(until, cuts[-1])) if cuts else (until,)
+    start, known_by = tile_of(seen[0], np.maximum.reduce(list(seen)), hop)
+    first, _ = slices_of(seen, ends, 0)
+    known = np.maximum(later(later(start, hop), delay), known_by)
+    ranges = [(first, _slice_at(known, ends))]
+    for reach in reaches:
+        leaves = later(start, reach)
+        ranges.append((np.maximum(first, _slice_at(leaves, ends)), _slice_at(later(leaves, hop), ends)))
+    pairs = [_expanded(*each) for each in ranges]
+    slices = len(ends)
+    both = np.unique(np.concatenate([rows[at < slices] * slices + at[at < slices] for rows, at in pairs]))
+    return both // slices, both % slices
 
 
 def slices_of(seen: Sequence[Ints], cuts: Sequence[int], reach: int | None) -> tuple[Ints, Ints]:
@@ -130,13 +198,20 @@ def slices_of(seen: Sequence[Ints], cuts: Sequence[int], reach: int | None) -> t
         cuts: where the next slice begins, ascending.
         reach: microseconds after ``seen[0]`` up to which it is wanted, None for ever.
     """
-    places = np.array(cuts, np.int64)
-    shown: Ints = np.maximum.reduce(list(seen))
-    first = _ints(np.searchsorted(places, shown, side="right"))
-    if reach is None:
-        return first, np.full_like(first, len(places))
-    until = np.where(seen[0] > _LATEST - reach, _LATEST, seen[0] + reach)
-    return first, _ints(np.searchsorted(places, until, side="right"))
+    first = _slice_at(np.maximum.reduce(list(seen)), cuts)
+    return first, np.full_like(first, len(cuts)) if reach is None else _slice_at(later(seen[0], reach), cuts)
+
+
+def _slice_at(moment: Ints, cuts: Sequence[int]) -> Ints:
+    return _ints(np.searchsorted(np.array(cuts, np.int64), moment, side="right"))
+
+
+def _expanded(first: Ints, last: Ints) -> tuple[Ints, Ints]:
+    """Return every row as often as it has slices from the first to the last, and these."""
+    times = np.maximum(last - first + 1, 0)
+    ends = np.cumsum(times)
+    offset = np.arange(int(times.sum())) - np.repeat(ends - times, times)
+    return np.repeat(np.arange(len(first)), times), np.repeat(first, times) + offset
 
 
 def even_cuts(first: int, last: int, slices: int) -> tuple[int, ...]:

@@ -21,6 +21,8 @@ from featurelib.point_in_time.hot import Sliced
 from featurelib.point_in_time.inputs import Input, Scan, frame_of, row_bytes, source_scan
 from featurelib.point_in_time.placement import Instants, Placement
 from featurelib.point_in_time.reach import longest_of, reach_of
+from featurelib.point_in_time.reduction_plans import Reducible
+from featurelib.point_in_time.reductions import Reduction
 from featurelib.point_in_time.slicing import ASKED, Hot, Weighed, found, named
 from featurelib.point_in_time.snapshots import SLICE_BYTES, SnapshotScan
 from featurelib.point_in_time.tasks import condition_columns, feature_fields, features_to_compute, order_of
@@ -85,7 +87,7 @@ class SourcePlan:
 class KeyPlan:
     """One entity key: its views, sources, task and buckets, whether the spine is shuffled by it, and why.
 
-    ``hot`` says more of the hot entities of the placement.
+    ``hot`` says more of the hot entities of the placement, ``reductions`` what becomes tiles for them.
     """
 
     views: tuple[FeatureView, ...]
@@ -95,6 +97,7 @@ class KeyPlan:
     shuffled: bool
     why: str
     hot: tuple[Sliced, ...] = ()
+    reductions: tuple[Reduction, ...] = ()
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -202,13 +205,41 @@ def _placed(
 ) -> KeyPlan:
     """Return the key with its buckets, and the slices of its hot entities."""
     given = next((hot for hot in limits.hot if hot.key == key.keys), None)
-    hot: tuple[Sliced, ...] = ()
-    if key.shuffled and given is not None:
-        hot = named(given, spine.scan if limits.find_hot else None, between)
-    elif key.shuffled and limits.find_hot:
-        sources = [Weighed(source.scan, source.instants, source.memory) for source in key.sources]
+    if not key.shuffled or (given is None and not limits.find_hot):
+        return replace(key, placement=Placement(key.keys, buckets))
+    reducible = _reducible(key)
+    sources = [
+        Weighed(
+            source.scan,
+            source.instants,
+            source.memory,
+            reducible[source.tag].streams(source.rows or 1) if source.tag in reducible else (),
+        )
+        for source in key.sources
+    ]
+    if given is not None:
+        hot = named(given, spine.scan if limits.find_hot else None, sources, between)
+    else:
         hot = found(key.keys, spine, sources, buckets=buckets, least=limits.bucket_bytes // _SLOW)
-    return replace(key, placement=Placement(key.keys, buckets, tuple(one.hot for one in hot)), hot=hot)
+    lengths = [one.length for one in hot.entities if one.length is not None]
+    reductions = [
+        reducible[key.sources[at].tag].reduction(length=min(lengths), tag=len(key.sources) + 1 + 2 * number)
+        for number, at in enumerate(sorted(hot.reduced))
+    ]
+    until = {} if between is None else {"until": between[1]}
+    placement = Placement(key.keys, buckets, tuple(one.hot for one in hot.entities), **until)
+    return replace(key, placement=placement, hot=hot.entities, reductions=tuple(reductions))
+
+
+def _reducible(key: KeyPlan) -> dict[int, Reducible]:
+    """Return, by their tags, the sources whose events can become tiles for slices."""
+    tasks = {task.tag: task for task in key.task.sources}
+    found = {
+        source.tag: Reducible.of(tasks[source.tag], source.scan.given, key.keys)
+        for source in key.sources
+        if source.tag in tasks
+    }
+    return {tag: one for tag, one in found.items() if one is not None}
 
 
 def _key_plan(

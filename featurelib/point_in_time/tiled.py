@@ -37,8 +37,9 @@ from featurelib.point_in_time.kernels import (
     Visible,
     WindowRuns,
     later,
+    tile_of,
 )
-from featurelib.point_in_time.tiles import KNOWN_BY, START, State, kept_events, tile_of
+from featurelib.point_in_time.tiles import KNOWN_BY, START, State, kept_events
 
 
 @dataclass(frozen=True)

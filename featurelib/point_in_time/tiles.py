@@ -27,7 +27,7 @@ from featurelib.point_in_time.blobs import taken
 from featurelib.point_in_time.columns import Column, is_valid, present
 from featurelib.point_in_time.events import events_of, ints_of
 from featurelib.point_in_time.features import EVENT_TS, KNOWN_TS
-from featurelib.point_in_time.kernels import Array, Bools, Events, Floats, Ints, WindowRuns, later
+from featurelib.point_in_time.kernels import Array, Bools, Events, Floats, Ints, WindowRuns, tile_of
 
 START: Final = "_tile_start"
 KNOWN_BY: Final = "_tile_known_by"
@@ -143,12 +143,6 @@ class TileTask:
 
 
 _DOUBLES: Final = pa.list_(pa.float64())
-
-
-def tile_of(event: Ints, known: Ints, hop: int) -> tuple[Ints, Ints]:
-    """Return the start of the tile that each event is in, and the instant by which all of it is known."""
-    start = event // hop * hop
-    return start, later(np.maximum(event, known) // hop * hop, hop)
 
 
 def tiles_of(table: pa.Table, task: TileTask) -> pa.Table:

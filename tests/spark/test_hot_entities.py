@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet as pq
 
-from featurelib.point_in_time import Limits, SnapshotFile, SnapshotScan, explain, features_as_of
+from featurelib.point_in_time import Hot, Limits, SnapshotFile, SnapshotScan, explain, features_as_of
 from featurelib.point_in_time.inputs import Scan
 from featurelib.point_in_time.samples import sample_of
 from featurelib.specs import Aggregation, FeatureView, Latest
@@ -110,17 +110,41 @@ def test_found_entities_are_sliced_and_the_answer_is_the_same_to_the_bit(
         assert rows_of(features_as_of(spine, VIEWS, sources, limits=limits)) == wanted
 
 
+def test_lifetimes_in_slices_are_those_of_one_bucket(inputs: dict[str, SnapshotScan]) -> None:
+    """Tiles stand for what is old; the answer is that of one bucket."""
+    ops = ("count", "sum", "stddev", "max", "last", "time_since_first")
+    view = FeatureView(
+        name="ever",
+        entity_key=("k",),
+        source="events",
+        aggregations=(Aggregation(input="x", ops=ops, windows=("lifetime", "30h")),),
+    )
+    hot = Hot(("k",), (("jfk",), ("lga",)), slices=8)
+    fine = Limits(buckets=4, broadcast_bytes=0, hot=(hot,))
+    spine, sources = inputs["spine"], {"events": inputs["events"]}
+
+    (key,) = explain(spine, [view], sources, limits=fine).keys
+    wanted = rows_of(
+        features_as_of(spine, [view], sources, limits=Limits(buckets=1, broadcast_bytes=0, find_hot=False))
+    )
+
+    assert [one.slices for one in key.hot] == [8, 8]
+    assert list(key.reduced) == ["events"]
+    assert rows_of(features_as_of(spine, [view], sources, limits=fine)) == wanted
+
+
 def test_explain_says_how_hot_entities_were_found(inputs: dict[str, SnapshotScan]) -> None:
     """Entity, estimated share, rows of the sample, slices, and what slicing costs."""
     spine, sources = inputs["spine"], {name: inputs[name] for name in ("events", "facts")}
 
     text = str(explain(spine, VIEWS, sources, limits=LIMITS))
 
-    lines = [line for line in text.splitlines() if "hot entity" in line]
-    what = "in a sample of 1,793 rows: 2 time slices, a bucket each; an event goes to 1.4 of them"
+    lines = [line for line in text.splitlines() if "hot entity" in line or "slices get" in line]
+    found = "of all bytes in a sample of 1,793 rows"
     assert lines == [
-        f"  hot entity k = 'jfk', about 41% of all bytes {what}",
-        f"  hot entity k = 'lga', about 27% of all bytes {what}",
+        f"  hot entity k = 'jfk', about 41% {found}: 3 time slices, a bucket each; an event goes to 1.4 of them",
+        f"  hot entity k = 'lga', about 27% {found}: 2 time slices, a bucket each; an event goes to 1.1 of them",
+        "  of events their slices get tiles of 1:13:45, and events where a window begins",
     ]
 
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from featurelib.point_in_time.hot import MOST_COPIES, Sampled, cut_evenly, found_in
+from featurelib.point_in_time import hot as hot_entities
+from featurelib.point_in_time.hot import MOST_COPIES, Sampled, Sliced, cut_evenly
 from featurelib.point_in_time.placement import HotEntity, Instants, slices_of
 
 INSTANT = pa.timestamp("us", tz="UTC")
 ASKED = Instants(("as_of_ts",), 0)
+
+
+def found_in(*inputs: Any, bucket: int, least: int) -> tuple[Sliced, ...]:
+    """The hot entities alone."""
+    return hot_entities.found_in(*inputs, bucket=bucket, least=least).entities
 
 
 def asked(keys: list[str | int], moments: list[int], *, memory: int) -> Sampled:
@@ -63,14 +71,14 @@ def test_cuts_follow_the_moments_of_the_entity() -> None:
     """Nine in ten of its moments are in the last tenth of the time, and so are the cuts; equal ones stay whole."""
     moments = [*range(0, 900, 90), *range(910, 1000)]
 
-    (a, b) = cut_evenly(
+    a, b = cut_evenly(
         [("a",), ("b",)], asked(["a"] * 100 + ["b"] * 2, [*moments, 5, 5], memory=1), ["k"], slices=4
     )
 
-    counts = np.bincount(slices_of([np.array(moments)], a.cuts, 0)[0])
-    assert len(a.cuts) == 3
+    counts = np.bincount(slices_of([np.array(moments)], a.hot.cuts, 0)[0])
+    assert len(a.hot.cuts) == 3
     assert counts.max() - counts.min() <= 2
-    assert b == HotEntity(("b",))
+    assert b.hot == HotEntity(("b",))
 
 
 def test_a_lifetime_is_not_copied_without_bound() -> None:
