@@ -29,7 +29,7 @@ LIFETIMES = FeatureView(
     name="v0",
     entity_key=("k",),
     source="v0",
-    aggregations=(Aggregation(input="x", ops=OPS, windows=("lifetime", "30d")),),
+    aggregations=(Aggregation(input="x", ops=OPS, windows=("lifetime", "90d", "1d")),),
 )
 
 
