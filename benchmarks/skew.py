@@ -8,6 +8,7 @@ Asked: at most 1.5x the time of keys that are alike, and no task longer than twi
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.data import SINCE, YEAR, Size, generate
@@ -38,7 +39,9 @@ def main() -> None:
     arguments = parser(__doc__ or "", "alike; 30%")
     arguments.set_defaults(spine=4_000_000, events=10_000_000)
     arguments.add_argument("--lifetimes", action="store_true", help="lifetimes in place of windows of days")
+    arguments.add_argument("--bucket-mib", type=int, default=256, help="what a bucket shall take in memory")
     asked = arguments.parse_args()
+    limits = Limits(bucket_bytes=asked.bucket_mib << 20)
     view = LIFETIMES if asked.lifetimes else VIEW
     alike = generate(Path(asked.data), Size(asked.spine, asked.events, asked.keys, seed=asked.seed))
     skewed = generate(
@@ -48,12 +51,12 @@ def main() -> None:
         f"{said('benchmarks.skew')}\nseed {asked.seed}, {asked.cores} cores, {skewed}\n\n{HEADER}", flush=True
     )
     spark = session(asked.cores, memory=asked.memory, partitions=asked.partitions)
-    named = Limits(hot=(Hot(("k",), ((0,),), slices=4),))
+    named = replace(limits, hot=(Hot(("k",), ((0,),), slices=4),))
     kinds = {
-        "alike, read by tasks": (alike, scan, Limits()),
-        "30% one key, found in a sample": (skewed, scan, Limits()),
-        "30% one key, not looked for": (skewed, scan, Limits(find_hot=False)),
-        "alike, scanned by Spark": (alike, frame, Limits()),
+        "alike, read by tasks": (alike, scan, limits),
+        "30% one key, found in a sample": (skewed, scan, limits),
+        "30% one key, not looked for": (skewed, scan, replace(limits, find_hot=False)),
+        "alike, scanned by Spark": (alike, frame, limits),
         "30% one key, scanned by Spark, named": (skewed, frame, named),
     }
     tasks: dict[str, list[list[float]]] = {name: [] for name in kinds}
@@ -77,7 +80,8 @@ def main() -> None:
     for name, runs in tasks.items():
         if runs:
             print(line(name, runs))
-    print(f"\n{explain(scan(spark, skewed / 'spine'), [view], {'v0': scan(spark, skewed / 'v0')})}")
+    inputs = [scan(spark, skewed / name) for name in ("spine", "v0")]
+    print(f"\n{explain(inputs[0], [view], {'v0': inputs[1]}, limits=limits)}")
 
 
 if __name__ == "__main__":
