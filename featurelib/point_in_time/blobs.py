@@ -123,9 +123,9 @@ def _too_large(tables: Sequence[pa.Table], keys: Sequence[str], most_bytes: int)
         f"of the {rows.num_rows:,} rows read of it, {count:,} are of {entity}\n"
         "  expected: at most 8 times Limits.bucket_bytes\n"
         "  to do: name that entity in Limits.hot if most rows are its own, else raise Limits.buckets; "
-        "where it is sliced, bound the lifetimes of its quantiles, distinct values and maps, as the last slice "
-        "holds all their events; with more memory for each worker, raise Limits.bucket_bytes (a pipeline's "
-        "engine.bucket_mib)"
+        "where it is sliced, bound the lifetimes of its quantiles, distinct values and maps, as the last "
+        "slice holds all their events; with more memory for each worker, raise Limits.bucket_bytes (a "
+        "pipeline's engine.bucket_mib)"
     )
 
 
