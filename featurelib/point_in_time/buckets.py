@@ -35,7 +35,8 @@ def with_features(batches: Iterable[pa.RecordBatch], task: KeyTask, *, most_byte
     spine = tables.pop(SPINE_TAG, None)
     if spine is None or spine.num_rows == 0:
         return
-    for name, column in features_of(spine, tables, task).items():
+    # By name: a slice computes its features in another order, and all buckets meet again at the next key.
+    for name, column in sorted(features_of(spine, tables, task).items()):
         spine = spine.append_column(name, column)
     yield spine
 

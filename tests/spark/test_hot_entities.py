@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from pyarrow import parquet as pq
+from pyspark.sql import functions as F
 
 from featurelib.point_in_time import Hot, Limits, SnapshotFile, SnapshotScan, explain, features_as_of
 from featurelib.point_in_time.inputs import Scan
@@ -131,6 +132,28 @@ def test_lifetimes_in_slices_are_those_of_one_bucket(inputs: dict[str, SnapshotS
     assert [one.slices for one in key.hot] == [8, 8]
     assert list(key.reduced) == ["events"]
     assert rows_of(features_as_of(spine, [view], sources, limits=fine)) == wanted
+
+
+def test_slices_and_hashed_buckets_meet_at_the_next_key(inputs: dict[str, SnapshotScan]) -> None:
+    """The rows of both go on to another shuffle, whatever the order in which each computed its features."""
+    ops = Aggregation(input="x", ops=("last", "sum"), windows=("lifetime",))
+    ranked = Aggregation(input="x", ops=("median",), windows=("1h",))
+    by_key = FeatureView(name="ever", entity_key=("k",), source="events", aggregations=(ranked, ops))
+    by_id = FeatureView(name="other", entity_key=("id",), source="ids", aggregations=(ops,))
+    rows = inputs["events"].frame.withColumn("id", F.col("n").cast("long"))
+    sources = {"events": inputs["events"], "ids": rows}
+    hot = Hot(("k",), (("jfk",),), slices=4)
+    sliced = Limits(buckets=3, broadcast_bytes=0, hot=(hot,))
+
+    for views in ((by_key, by_id), (by_id, by_key)):
+        (first,) = [
+            key for key in explain(inputs["spine"], views, sources, limits=sliced).keys if key.keys == ("k",)
+        ]
+        found = rows_of(features_as_of(inputs["spine"], views, sources, limits=sliced))
+        whole = Limits(buckets=1, broadcast_bytes=0, find_hot=False)
+
+        assert list(first.reduced) == ["events"]
+        assert found == rows_of(features_as_of(inputs["spine"], views, sources, limits=whole))
 
 
 def test_explain_says_how_hot_entities_were_found(inputs: dict[str, SnapshotScan]) -> None:
