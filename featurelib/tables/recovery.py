@@ -108,11 +108,15 @@ def restore(store: Store, table: Standing, stamp: Stamp) -> None:
     )
     fault_point(f"restore.{table.table}.before")
     with store.commit_lock(table.table):
-        DeltaTable(store.path(table.table)).restore(
-            table.published,
-            commit_properties=CommitProperties(custom_metadata={"userMetadata": stamp.to_json()}),
-        )
+        restore_version(store, table.table, table.published, stamp)
     fault_point(f"restore.{table.table}.after")
+
+
+def restore_version(store: Store, table: str, version: int, stamp: Stamp) -> None:
+    """Commit the files and columns of a version once more; the caller holds the table's lock."""
+    DeltaTable(store.path(table)).restore(
+        version, commit_properties=CommitProperties(custom_metadata={"userMetadata": stamp.to_json()})
+    )
 
 
 def _refuse_foreign(store: Store, table: Standing) -> None:

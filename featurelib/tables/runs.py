@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from delta.tables import DeltaTable as SparkDeltaTable
+from deltalake import CommitProperties, DeltaTable
 from pyspark.errors import AnalysisException
 
 from featurelib.errors import ConfigError, FrameError, PublishError
@@ -17,8 +18,9 @@ from featurelib.tables import log, manifests, schemas
 from featurelib.tables.commits import Commits, stamped_session, transaction, txn_options
 from featurelib.tables.creation import check_shape, create_empty
 from featurelib.tables.faults import fault_point
+from featurelib.tables.layouts import Layout
 from featurelib.tables.log import Stamp
-from featurelib.tables.recovery import restore_leftovers
+from featurelib.tables.recovery import restore_leftovers, restore_version
 from featurelib.tables.small import Rows, arrow_rows, commit_rows
 from featurelib.tables.store import MANIFESTS, OPS, Store, published
 from featurelib.tables.store import read as read_version
@@ -47,6 +49,7 @@ class Run:
         self._lease = lease
         self._commits = commits
         self._base = published(store)
+        self._withdrawn: set[str] = set()
         self._is_published = False
 
     @property
@@ -192,15 +195,45 @@ class Run:
 
         return self._commits.commit(table, "widen", alter)
 
-    def optimize(self, table: str) -> int:
+    def optimize(self, table: str, *, layout: Layout | None = None) -> int:
         """Merge small files (OPTIMIZE) as a step of this run; return the version, new or not."""
         self._writable(table)
+        how = layout or Layout()
 
         def compact(stamp: Stamp) -> None:
-            with stamped_session(self._spark, stamp) as session:
-                SparkDeltaTable.forPath(session, self._store.path(table)).optimize().executeCompaction()
+            with stamped_session(self._spark, stamp, how.conf) as session:
+                how.optimize(SparkDeltaTable.forPath(session, self._store.path(table)))
 
         return self._commits.commit(table, "optimize", compact, may_skip=True)
+
+    def set_properties(self, table: str, properties: Mapping[str, str]) -> int:
+        """Set Delta properties of a table; return the version."""
+        self._writable(table)
+
+        def alter(stamp: Stamp) -> None:
+            marked = CommitProperties(custom_metadata={"userMetadata": stamp.to_json()})
+            DeltaTable(self._store.path(table)).alter.set_table_properties(
+                dict(properties), commit_properties=marked
+            )
+
+        return self._commits.commit(table, "properties", alter)
+
+    def restore(self, table: str, version: int) -> int:
+        """Make the files and columns of an earlier version the newest ones; return the new version.
+
+        Transaction ids stay as they are; those of later runs are greater anyway.
+        """
+        self._writable(table)
+
+        def go_back(stamp: Stamp) -> None:
+            restore_version(self._store, table, version, stamp)
+
+        return self._commits.commit(table, f"restore {version}", go_back)
+
+    def withdraw(self, table: str) -> int:
+        """Empty a table and leave it out of the manifest: readers find it as if it was never published."""
+        self._withdrawn.add(table)
+        return self.restore(table, 0)
 
     def read(self, table: str) -> DataFrame:
         """Return the table as this run has written it, otherwise as published when the run began."""
@@ -239,13 +272,14 @@ class Run:
     def _append_manifest(self, note: Mapping[str, Any], moment: datetime) -> None:
         path = self._store.path(MANIFESTS)
         newest = manifests.latest(path)
+        tables = {**({} if newest is None else newest.tables), **self._commits.versions}
         manifest = manifests.Manifest(
             sequence=1 if newest is None else newest.sequence + 1,
             run_id=self.run_id,
             pipeline=self.pipeline,
             token=self.token,
             published_at=moment,
-            tables={**({} if newest is None else newest.tables), **self._commits.versions},
+            tables={name: found for name, found in tables.items() if name not in self._withdrawn},
             note=note,
         )
         fault_point("publish.before")

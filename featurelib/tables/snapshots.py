@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from deltalake import DeltaTable
@@ -29,6 +30,11 @@ class Snapshot:
     partition_columns: tuple[str, ...]
     deletion_vectors: bool
     column_mapping: bool
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the top-level columns."""
+        return tuple(field["name"] for field in json.loads(self.schema_json)["fields"])
 
     @property
     def size_bytes(self) -> int:
