@@ -13,7 +13,8 @@ from featurelib.tables.lease import Holder, Lease, acquire
 from featurelib.tables.log import Commit, Stamp
 from featurelib.tables.maintain import Compaction, compact, sweep
 from featurelib.tables.manifests import Manifest
-from featurelib.tables.ops import append_ops
+from featurelib.tables.ops import append_ops, rewrite_ops
+from featurelib.tables.purge import Erased, erased_by, erasure_mark, purge
 from featurelib.tables.runs import ALL, Run, begin_run
 from featurelib.tables.small import rows_of
 from featurelib.tables.snapshots import Snapshot, snapshot
@@ -32,6 +33,7 @@ __all__ = [
     "Commit",
     "Compaction",
     "DataFile",
+    "Erased",
     "FileChanges",
     "Holder",
     "InjectedFault",
@@ -52,6 +54,8 @@ __all__ = [
     "compact",
     "content_hash",
     "current_version",
+    "erased_by",
+    "erasure_mark",
     "every_manifest",
     "fault_point",
     "in_partitions",
@@ -60,9 +64,11 @@ __all__ = [
     "owner",
     "published",
     "published_version",
+    "purge",
     "read",
     "read_arrow",
     "read_rows",
+    "rewrite_ops",
     "rows_of",
     "snapshot",
     "sweep",

@@ -96,7 +96,8 @@ def keeping(
     pinned = {file for files in by_pin.values() for file in files or ()} - history - current
     needed = current | history | pinned
     told = (version for version, files in by_pin.items() if files is not None)
-    log_from = min([young, *([published] if published is not None else []), *told])
+    base = commits[-1].version if published is None else published  # recovery looks for an empty version
+    log_from = min([young, base, *told])
     return Keeping(
         table=table,
         current=_share(current, present),

@@ -21,8 +21,8 @@ _LOGGER = logging.getLogger(__name__)
 class Standing:
     """A table at the start of a run: its newest and published versions, and the commits since.
 
-    ``published`` is 0, the empty table, when no manifest names it. ``commits`` are newest first and
-    reach back to the published version itself, which tells whose table it is.
+    When no manifest names it, ``published`` is the version at which it was withdrawn, else 0: both are empty.
+    ``commits`` are newest first and reach back to the published version itself, which tells whose it is.
     """
 
     table: str
@@ -59,8 +59,8 @@ def standing(store: Store, table: str, mapping: Mapping[str, int]) -> Standing |
         PublishError: the log ends before the published version.
     """
     path = store.path(table)
-    published = mapping.get(table, 0)
     newest = log.newest_version(path)
+    published = mapping[table] if table in mapping else _withdrawn_at(path)
     if newest is None and table not in mapping:
         return None
     if newest is None or newest < published:
@@ -71,6 +71,12 @@ def standing(store: Store, table: str, mapping: Mapping[str, int]) -> Standing |
             f"bring back {path} from a backup",
         )
     return Standing(table, published, newest, tuple(log.commits_after(path, published - 1)))
+
+
+def _withdrawn_at(path: str) -> int:
+    """Return the version at which a table was withdrawn last, 0 if it never was."""
+    stamped = (commit for commit in log.commits_after(path, -1) if commit.stamp is not None)
+    return next((one.version for one in stamped if one.stamp and one.stamp.step.endswith(" withdraw")), 0)
 
 
 def restore_leftovers(store: Store, stamp: Stamp, mapping: Mapping[str, int]) -> dict[str, Standing]:

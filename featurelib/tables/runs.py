@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 
+WITHDRAWN = "featurelib.withdrawn"
 ALL = "all"
 """Given as ``replace``: the frame takes the place of every row of the table."""
 
@@ -206,17 +207,32 @@ class Run:
 
         return self._commits.commit(table, "optimize", compact, may_skip=True)
 
-    def set_properties(self, table: str, properties: Mapping[str, str]) -> int:
-        """Set Delta properties of a table; return the version."""
+    def remove(self, rows: DataFrame, table: str, *, on: tuple[str, ...]) -> int:
+        """Delete the rows that equal one of ``rows`` in some columns; return the version, new or not.
+
+        Only files that hold such a row are written anew. A null equals nothing.
+        """
+        self._writable(table)
+        equal = " AND ".join(f"has.`{column}` = gone.`{column}`" for column in on)
+        conf = {"spark.sql.parquet.compression.codec": self._store.compression}
+
+        def delete(stamp: Stamp) -> None:
+            with stamped_session(self._spark, stamp, conf) as session:
+                target = SparkDeltaTable.forPath(session, self._store.path(table)).alias("has")
+                target.merge(rows.alias("gone"), equal).whenMatchedDelete().execute()
+
+        return self._commits.commit(table, "remove", delete, may_skip=True)
+
+    def set_properties(self, table: str, properties: Mapping[str, str], *, step: str = "properties") -> int:
+        """Set properties of a table, Delta's or others; return the version."""
         self._writable(table)
 
         def alter(stamp: Stamp) -> None:
-            marked = CommitProperties(custom_metadata={"userMetadata": stamp.to_json()})
             DeltaTable(self._store.path(table)).alter.set_table_properties(
-                dict(properties), commit_properties=marked
+                dict(properties), raise_if_not_exists=False, commit_properties=_marked(stamp)
             )
 
-        return self._commits.commit(table, "properties", alter)
+        return self._commits.commit(table, step, alter)
 
     def restore(self, table: str, version: int) -> int:
         """Make the files and columns of an earlier version the newest ones; return the new version.
@@ -230,10 +246,20 @@ class Run:
 
         return self._commits.commit(table, f"restore {version}", go_back)
 
-    def withdraw(self, table: str) -> int:
-        """Empty a table and leave it out of the manifest: readers find it as if it was never published."""
+    def withdraw(self, table: str, properties: Mapping[str, str] | None = None) -> int:
+        """Empty a table and leave it out of the manifest: readers find it as if it was never published.
+
+        Its versions go on from where they are, so that none ever means two things.
+        """
+        self._writable(table)
+
+        def empty(stamp: Stamp) -> None:
+            DeltaTable(self._store.path(table)).delete(commit_properties=_marked(stamp))
+
+        self._commits.commit(table, "empty", empty, may_skip=True)
+        version = self.set_properties(table, {WITHDRAWN: self.run_id, **(properties or {})}, step="withdraw")
         self._withdrawn.add(table)
-        return self.restore(table, 0)
+        return version
 
     def read(self, table: str) -> DataFrame:
         """Return the table as this run has written it, otherwise as published when the run began."""
@@ -321,6 +347,10 @@ class Run:
             raise ConfigError(
                 f"table {table!r} in a run", "a table outside the layer ops", "write it with append_ops"
             )
+
+
+def _marked(stamp: Stamp) -> CommitProperties:
+    return CommitProperties(custom_metadata={"userMetadata": stamp.to_json()})
 
 
 @contextmanager
