@@ -1,4 +1,4 @@
-"""Commands about tables as they lie on disk: what was published, what they take; none starts a JVM."""
+"""Commands about tables as they lie on disk: what was published, what they take, and what must go."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from featurelib.cli_options import Env, Folder, Overrides, project_of
+from featurelib.cli_options import Env, Folder, Overrides, pair_of, project_of
 
 if TYPE_CHECKING:
     from featurelib.pipeline.context import Place
@@ -42,6 +42,33 @@ def storage(
     from featurelib.pipeline.storage_text import storage_text
 
     typer.echo(storage_text(stored(_place(pipeline, env, overrides)), pins=pins))
+
+
+@keeping.command("erase")
+def erase_command(
+    key: Annotated[list[str], typer.Option("--key", help="A column of the subject's key, as carrier=XX.")],
+    request: Annotated[str, typer.Option("--request", help="What names the request; not the subject.")],
+    by: Annotated[str, typer.Option("--by", help="Who decides.")],
+    note: Annotated[str, typer.Option("--note", help="Why; must not name the subject.")] = "asked to",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go.")] = False,
+    env: Env = "local",
+    pipeline: Folder = "conf/flights",
+    overrides: Overrides = None,
+) -> None:
+    """Erase a subject from every table and its history, from landed files and from the diary."""
+    from featurelib.pipeline.context import Context
+    from featurelib.pipeline.erase import erase, erasing_text
+    from featurelib.pipeline.progress import Progress
+    from featurelib.pipeline.subjects import subject_of
+    from featurelib.registry.audit import Decision
+    from featurelib.session import build_session
+
+    project, decision = project_of(pipeline, env, overrides), Decision(by, note)
+    subject = subject_of(project, dict(pair_of(text, "--key carrier=XX") for text in key))
+    spark = build_session(project.settings.spark, app_name=f"{project.name}-{project.env}")
+    context = Context(project, spark, datetime.fromtimestamp(0, tz=UTC), Progress())
+    done = erase(context, subject, request=request, decision=decision, dry_run=dry_run)
+    typer.echo(erasing_text(done))
 
 
 def _place(pipeline: str, env: str, overrides: list[str] | None) -> Place:

@@ -13,6 +13,7 @@ from typing import Any
 
 from featurelib.pipeline.schemas import struct
 from featurelib.pipeline.subjects import Subject
+from featurelib.specs import Project
 from featurelib.tables import Stamp, Store, append_ops, current_version, purge, rewrite_ops, rows_of
 
 ERASURES = "ops.erasures"
@@ -70,6 +71,19 @@ class Asked:
     by: str
     at: datetime
     stamp: Stamp
+
+
+def erased_lines(store: Store, project: Project, key: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each erasure of an entity, none where its key is not one to be erased by."""
+    entity = next((name for name, one in project.entities.items() if set(one.keys) == set(key)), None)
+    if entity is None:
+        return []
+    return [
+        f"erased on request {one.request} at {one.at:%Y-%m-%dT%H:%M:%SZ} by {one.decided_by}: "
+        "what was known of it before is gone"
+        + ("" if one.state == "done" else " in part: the erasure was begun, run it again")
+        for one in erasures(store, Subject(entity, key))
+    ]
 
 
 def note(store: Store, subject: Subject, asked: Asked, *, state: str, facts: Mapping[str, Any]) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from featurelib.errors import ConfigError, nearest
 from featurelib.pipeline.context import Context, StepResult, Surroundings
-from featurelib.pipeline.pins import pins
+from featurelib.pipeline.pins import UPKEEP, pins
 from featurelib.reports.formats import size
 from featurelib.settings_specs import TableSettings
 from featurelib.tables import (
@@ -19,6 +19,7 @@ from featurelib.tables import (
     Pin,
     Run,
     begin_run,
+    erased_by,
     in_partitions,
     keeping,
     owner,
@@ -37,9 +38,15 @@ _BY_HAND: Final = {"delta.enableExpiredLogCleanup": "false"}
 
 @dataclass(frozen=True)
 class Stored:
-    """What the tables of a pipeline take on disk, and for whom."""
+    """What the tables of a pipeline take on disk, and for whom.
+
+    Attributes:
+        tables: each by its name.
+        erased: the request that took away a pinned version, by ``TABLE version N``.
+    """
 
     tables: tuple[Keeping, ...]
+    erased: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def gone(self) -> tuple[Pin, ...]:
@@ -68,7 +75,7 @@ def maintain(context: Context, *, now: float | None = None) -> StepResult:
         compacted = [table.table for table in before.tables if _compact(context, run, table.table)]
         lengthened = [table.table for table in before.tables if _lengthen(context, run, table, moment)]
         if run.versions:
-            run.publish(published_at=context.as_of)
+            run.publish(note={"step": UPKEEP}, published_at=context.as_of)
         after = stored(context, now=moment)
         for table in after.tables:
             sweep(context.store, table)
@@ -79,7 +86,8 @@ def maintain(context: Context, *, now: float | None = None) -> StepResult:
         "held by pins alone"
     )
     if after.gone:
-        summary += f"; {len(after.gone)} pinned versions cannot be read any more (featurelib storage)"
+        lost = [pin for pin in after.gone if f"{pin.table} version {pin.version}" not in after.erased]
+        summary += f"; of pinned versions {len(after.gone) - len(lost)} were erased, {len(lost)} are lost"
     facts = {
         "compacted": compacted,
         "deleted": len(removed),
@@ -113,7 +121,13 @@ def stored(context: Surroundings, *, now: float | None = None) -> Stored:
                     now=moment,
                 )
             )
-    return Stored(tuple(found))
+    erased = {
+        f"{pin.table} version {pin.version}": by.request
+        for table in found
+        for pin in table.gone
+        if (by := erased_by(context.store, pin.table, pin.version)) is not None
+    }
+    return Stored(tuple(found), erased)
 
 
 def as_row(table: Keeping) -> dict[str, object]:

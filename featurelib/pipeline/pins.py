@@ -12,6 +12,8 @@ from featurelib.registry.tracker import Tracker
 from featurelib.tables import Manifest, Pin, every_manifest, published, rows_of
 
 LINEAGE = "ops.lineage"
+UPKEEP, ROLLBACK = "maintain", "rollback"
+"""What the notes of manifests call a publish that makes no rows: it merges files, or brings old ones back."""
 
 
 def pins(context: Surroundings) -> list[Pin]:
@@ -70,7 +72,26 @@ def _made_from(context: Surroundings, manifests: list[Manifest], version: int, h
     """Yield a training set's version, and those of its inputs: what was published together with it."""
     names = context.names
     inputs = [names.training, names.features, *(names.silver(table) for table in context.project.tables)]
-    first = next((one for one in manifests if one.tables.get(names.training) == version), None)
+    made = _made_with(manifests, names.training, version)
     for table in inputs:
-        if first is not None and table in first.tables:
-            yield Pin(table, first.tables[table], held_by)
+        if made is not None and table in made.tables:
+            yield Pin(table, made.tables[table], held_by)
+
+
+def _made_with(manifests: list[Manifest], table: str, version: int) -> Manifest | None:
+    """Return the publish that made what a version holds, None if that was before the first.
+
+    Upkeep makes a new version of the same rows, beside newer ones of other tables; a rollback brings old ones
+    back.
+    """
+    at = next((at for at, one in enumerate(manifests) if one.tables.get(table) == version), None)
+    if at is None:
+        return None
+    made, earlier = manifests[at], manifests[:at]
+    if made.note.get("step") == UPKEEP and earlier and table in earlier[-1].tables:
+        return _made_with(earlier, table, earlier[-1].tables[table])
+    if made.note.get("step") == ROLLBACK:
+        back = next((one for one in reversed(earlier) if one.run_id == made.note.get("to")), None)
+        if back is not None and table in back.tables:
+            return _made_with(earlier, table, back.tables[table])
+    return made

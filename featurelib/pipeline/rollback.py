@@ -11,6 +11,7 @@ from typing import Any
 
 from featurelib.errors import ConfigError, NoNewData, PublishError, nearest
 from featurelib.pipeline.context import Surroundings
+from featurelib.pipeline.pins import ROLLBACK
 from featurelib.registry.audit import Decision
 from featurelib.registry.look import is_there
 from featurelib.registry.tracker import Tracker
@@ -24,8 +25,6 @@ from featurelib.tables import (
     published,
     snapshot,
 )
-
-STEP = "rollback"
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def roll_back_tables(
                 run.withdraw(move.table)
             else:
                 run.restore(move.table, move.to)
-        note = {"step": STEP, "to": to, "by": decision.by, "note": decision.note}
+        note = {"step": ROLLBACK, "to": to, "by": decision.by, "note": decision.note}
         run.publish(note=note)
     return Rollback(to, found.published_at, found.moves, found.left, found.remarks, run_id)
 

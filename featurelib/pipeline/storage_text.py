@@ -13,8 +13,7 @@ from featurelib.tables import Keeping, Pin
 def storage_text(found: Stored, *, pins: bool) -> str:
     """Return a line a table; with ``pins``, each pinned version and who holds it instead."""
     gone = [
-        f"cannot be read any more: {pin.table} version {pin.version}, held by {pin.held_by}"
-        for pin in found.gone
+        f"{_fate(found, pin)}: {pin.table} version {pin.version}, held by {pin.held_by}" for pin in found.gone
     ]
     if pins:
         rows = [
@@ -46,6 +45,11 @@ def storage_text(found: Stored, *, pins: bool) -> str:
     )
     header = ("table", "files", "published", "history", "pins alone", "unneeded", "pinned versions")
     return "\n".join([text_table(header, [*lines, sums]), *gone])
+
+
+def _fate(found: Stored, pin: Pin) -> str:
+    request = found.erased.get(f"{pin.table} version {pin.version}")
+    return "cannot be read any more" if request is None else f"erased on request {request}"
 
 
 def _by_version(table: Keeping) -> dict[int, list[Pin]]:

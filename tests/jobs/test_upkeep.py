@@ -25,11 +25,9 @@ from featurelib.tables import (
     InjectedFault,
     begin_run,
     content_hash,
-    current_version,
     every_manifest,
     published,
     read,
-    rows_of,
     snapshot,
 )
 from featurelib.tables.faults import VARIABLE
@@ -151,18 +149,18 @@ def test_no_file_names_an_erased_subject(with_canary: Context) -> None:
     assert "C6" not in {row["visit_id"] for row in features(context).collect()}
 
 
-@pytest.mark.parametrize("point", ["erase.published", "purge.silver.sales.before", "erase.purged"])
 def test_an_erasure_that_was_killed_is_finished_by_the_next(
-    with_canary: Context, point: str, monkeypatch: pytest.MonkeyPatch
+    with_canary: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped anywhere, the same command run again leaves no file that names the subject."""
+    """Stopped after its publish, then within the purge, then after it: the last run leaves no trace."""
     root = Path(with_canary.project.settings.root)
     subject = subject_of(with_canary.project, {"customer": CANARY})
-    monkeypatch.setenv(VARIABLE, f"raise:{point}")
-    with pytest.raises(InjectedFault):
-        erase(with_canary, subject, request="R-1", decision=WHY)
+    for point in ("erase.published", "purge.silver.sales.before", "erase.purged"):
+        monkeypatch.setenv(VARIABLE, f"raise:{point}")
+        with pytest.raises(InjectedFault, match=point):
+            erase(with_canary, subject, request="R-1", decision=WHY)
+        assert [one.state for one in erasures(with_canary.store, subject)] == ["begun"]
     monkeypatch.delenv(VARIABLE)
-    assert [one.state for one in erasures(with_canary.store, subject)] == ["begun"]
 
     erase(with_canary, subject, request="R-1", decision=WHY)
 
@@ -212,7 +210,4 @@ def test_upkeep_keeps_what_the_training_set_was_made_from(cafe: Context) -> None
     assert content_hash(read(cafe.spark, store, table, version=pinned[table])) == rows
     storage = {row["table"]: row for row in result.facts["storage"]}
     assert storage[table]["pinned_bytes"] > 0
-    assert (
-        current_version(store, "silver.sales") == rows_of(store, "features.cafe_versions")[0]["_version"] + 1
-    )
     assert maintain(cafe, now=SECONDS_OF_YEARS).facts["deleted"] == 0

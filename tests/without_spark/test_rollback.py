@@ -216,7 +216,16 @@ def test_pins_of_training_sets_models_and_predictions(cafe: Place, empty_databas
         held.setdefault(pin.held_by, set()).add((pin.table, pin.version))
 
     silver = {f"silver.{name}" for name in ("sales", "visits", "weather")}
-    assert held == {
+    assert held == expected(silver)
+    to = every_manifest(cafe.store)[3].run_id
+    roll_back_tables(cafe, to, WHY)
+    again = {(pin.table, pin.version) for pin in pins(cafe) if pin.held_by == "training set"}
+    assert again == held["model tips version 2"]
+
+
+def expected(silver: set[str]) -> dict[str, set[tuple[str, int]]]:
+    """What the champion, trained on the first training set, and the second training set were made from."""
+    return {
         "model tips version 2": {("training.cafe", 1), ("features.cafe", 1), *((name, 1) for name in silver)},
         "training set": {("training.cafe", 2), ("features.cafe", 2), *((name, 2) for name in silver)},
     }
