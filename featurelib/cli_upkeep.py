@@ -71,6 +71,23 @@ def erase_command(
     typer.echo(erasing_text(done))
 
 
+@keeping.command()
+def restore(
+    table: Annotated[str, typer.Option("--table", help="The published table whose files are lost.")],
+    by: Annotated[str, typer.Option("--by", help="Who decides.")],
+    note: Annotated[str, typer.Option("--note", help="Why, as in a commit message.")],
+    env: Env = "local",
+    pipeline: Folder = "conf/flights",
+    overrides: Overrides = None,
+) -> None:
+    """Give a lost table up, so that the next run makes it again from what it came from."""
+    from featurelib.pipeline.restore import restore_table
+    from featurelib.registry.audit import Decision
+
+    done = restore_table(_place(pipeline, env, overrides), table, Decision(by, note))
+    typer.echo(f"run {done.run_id}: no longer published: {', '.join(done.tables)}\n{done.remark}")
+
+
 def _place(pipeline: str, env: str, overrides: list[str] | None) -> Place:
     from featurelib.pipeline.context import Place
 

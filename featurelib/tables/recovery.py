@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from deltalake import CommitProperties, DeltaTable
@@ -74,21 +74,25 @@ def standing(store: Store, table: str, mapping: Mapping[str, int]) -> Standing |
 
 
 def _withdrawn_at(path: str) -> int:
-    """Return the version at which a table was withdrawn last, 0 if it never was."""
-    stamped = (commit for commit in log.commits_after(path, -1) if commit.stamp is not None)
-    return next((one.version for one in stamped if one.stamp and one.stamp.step.endswith(" withdraw")), 0)
+    """Return the version at which a table was withdrawn last, the first one if it never was."""
+    commits = log.commits_after(path, -1)
+    withdrawn = (one.version for one in commits if one.stamp and one.stamp.step.endswith(" withdraw"))
+    return next(withdrawn, commits[-1].version if commits else 0)
 
 
-def restore_leftovers(store: Store, stamp: Stamp, mapping: Mapping[str, int]) -> dict[str, Standing]:
+def restore_leftovers(
+    store: Store, stamp: Stamp, mapping: Mapping[str, int], *, lost: Collection[str] = ()
+) -> dict[str, Standing]:
     """Put every table of the stamp's pipeline back to its published version; return how each stood.
 
-    Tables of other pipelines are left alone: their own next run sees to them.
+    Tables of other pipelines are left alone: their own next run sees to them. So are those that are ``lost``,
+    which the run is there to mend.
 
     Raises:
         PublishError: a table was changed by a program that is no run of this library.
     """
     names = [name for name in store.tables() if not name.startswith(f"{OPS}.")]
-    found = {name: standing(store, name, mapping) for name in sorted({*names, *mapping})}
+    found = {name: standing(store, name, mapping) for name in sorted({*names, *mapping} - set(lost))}
     stands = {name: table for name, table in found.items() if table is not None}
     for table in stands.values():
         if table.leftovers and table.owner in {stamp.pipeline, None}:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from delta.tables import DeltaTable as SparkDeltaTable
-from deltalake import CommitProperties, DeltaTable
+from deltalake import DeltaTable
 from pyspark.errors import AnalysisException
 
 from featurelib.errors import ConfigError, FrameError, PublishError
@@ -18,12 +17,12 @@ from featurelib.tables import log, manifests, schemas
 from featurelib.tables.commits import Commits, stamped_session, transaction, txn_options
 from featurelib.tables.creation import check_shape, create_empty
 from featurelib.tables.faults import fault_point
-from featurelib.tables.layouts import Layout
 from featurelib.tables.log import Stamp
-from featurelib.tables.recovery import restore_leftovers, restore_version
+from featurelib.tables.recovery import restore_leftovers
 from featurelib.tables.small import Rows, arrow_rows, commit_rows
 from featurelib.tables.store import MANIFESTS, OPS, Store, published
 from featurelib.tables.store import read as read_version
+from featurelib.tables.upkeep import Upkeep, marked
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -33,12 +32,11 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 
-WITHDRAWN = "featurelib.withdrawn"
 ALL = "all"
 """Given as ``replace``: the frame takes the place of every row of the table."""
 
 
-class Run:
+class Run(Upkeep):
     """One run of a pipeline that holds its lease; made by :func:`begin_run`.
 
     Different tables may be written from different threads.
@@ -52,11 +50,6 @@ class Run:
         self._base = published(store)
         self._withdrawn: set[str] = set()
         self._is_published = False
-
-    @property
-    def run_id(self) -> str:
-        """The identity of the run."""
-        return self._lease.run_id
 
     @property
     def pipeline(self) -> str:
@@ -112,7 +105,22 @@ class Run:
             create_empty(
                 self._store, table, schema, stamp=stamp, partition_by=partition_by, description=description
             )
+            if table not in self._base:
+                self._pass_published(table, stamp)
             fault_point(f"create.{table}.after")
+
+    def _pass_published(self, table: str, stamp: Stamp) -> None:
+        """Bring a table whose folder was lost beyond every version that was published of the old one.
+
+        Else a number that a model or a record names would come to mean other rows.
+        """
+        every = manifests.every(self._store.path(MANIFESTS))
+        newest = max((manifest.tables.get(table, -1) for manifest in every), default=-1)
+        path = self._store.path(table)
+        while (log.newest_version(path) or 0) <= newest:
+            DeltaTable(path).alter.set_table_properties(
+                {"featurelib.after": str(newest)}, raise_if_not_exists=False, commit_properties=marked(stamp)
+            )
 
     def write(self, frame: DataFrame, table: str, *, replace: str) -> int:
         """Replace the rows that match a predicate over partitions, or :data:`ALL`; return the version.
@@ -195,71 +203,6 @@ class Run:
                 session.sql(statement)
 
         return self._commits.commit(table, "widen", alter)
-
-    def optimize(self, table: str, *, layout: Layout | None = None) -> int:
-        """Merge small files (OPTIMIZE) as a step of this run; return the version, new or not."""
-        self._writable(table)
-        how = layout or Layout()
-
-        def compact(stamp: Stamp) -> None:
-            with stamped_session(self._spark, stamp, how.conf) as session:
-                how.optimize(SparkDeltaTable.forPath(session, self._store.path(table)))
-
-        return self._commits.commit(table, "optimize", compact, may_skip=True)
-
-    def remove(self, rows: DataFrame, table: str, *, on: tuple[str, ...]) -> int:
-        """Delete the rows that equal one of ``rows`` in some columns; return the version, new or not.
-
-        Only files that hold such a row are written anew. A null equals nothing.
-        """
-        self._writable(table)
-        equal = " AND ".join(f"has.`{column}` = gone.`{column}`" for column in on)
-        conf = {"spark.sql.parquet.compression.codec": self._store.compression}
-
-        def delete(stamp: Stamp) -> None:
-            with stamped_session(self._spark, stamp, conf) as session:
-                target = SparkDeltaTable.forPath(session, self._store.path(table)).alias("has")
-                target.merge(rows.alias("gone"), equal).whenMatchedDelete().execute()
-
-        return self._commits.commit(table, "remove", delete, may_skip=True)
-
-    def set_properties(self, table: str, properties: Mapping[str, str], *, step: str = "properties") -> int:
-        """Set properties of a table, Delta's or others; return the version."""
-        self._writable(table)
-
-        def alter(stamp: Stamp) -> None:
-            DeltaTable(self._store.path(table)).alter.set_table_properties(
-                dict(properties), raise_if_not_exists=False, commit_properties=_marked(stamp)
-            )
-
-        return self._commits.commit(table, step, alter)
-
-    def restore(self, table: str, version: int) -> int:
-        """Make the files and columns of an earlier version the newest ones; return the new version.
-
-        Transaction ids stay as they are; those of later runs are greater anyway.
-        """
-        self._writable(table)
-
-        def go_back(stamp: Stamp) -> None:
-            restore_version(self._store, table, version, stamp)
-
-        return self._commits.commit(table, f"restore {version}", go_back)
-
-    def withdraw(self, table: str, properties: Mapping[str, str] | None = None) -> int:
-        """Empty a table and leave it out of the manifest: readers find it as if it was never published.
-
-        Its versions go on from where they are, so that none ever means two things.
-        """
-        self._writable(table)
-
-        def empty(stamp: Stamp) -> None:
-            DeltaTable(self._store.path(table)).delete(commit_properties=_marked(stamp))
-
-        self._commits.commit(table, "empty", empty, may_skip=True)
-        version = self.set_properties(table, {WITHDRAWN: self.run_id, **(properties or {})}, step="withdraw")
-        self._withdrawn.add(table)
-        return version
 
     def read(self, table: str) -> DataFrame:
         """Return the table as this run has written it, otherwise as published when the run began."""
@@ -349,12 +292,8 @@ class Run:
             )
 
 
-def _marked(stamp: Stamp) -> CommitProperties:
-    return CommitProperties(custom_metadata={"userMetadata": stamp.to_json()})
-
-
 @contextmanager
-def begin_run(
+def begin_run(  # noqa: PLR0913 - two of them are for a test's clock and for a mended store
     spark: SparkSession,
     store: Store,
     *,
@@ -362,8 +301,18 @@ def begin_run(
     run_id: str,
     plan_hash: str = "",
     ttl_seconds: float = leases.DEFAULT_TTL_SECONDS,
+    lost: Collection[str] = (),
 ) -> Iterator[Run]:
     """Take the pipeline's lease, undo what a killed run left, give the run; release the lease at the end.
+
+    Args:
+        spark: the session; None for a run that writes rows of this process only.
+        store: where the tables live.
+        pipeline: whose lease to take.
+        run_id: names the run; it publishes once.
+        plan_hash: identity of what is computed, kept in every commit.
+        ttl_seconds: how long the lease lasts without being renewed.
+        lost: published tables whose folders are not what the manifest says, which this run will mend.
 
     Raises:
         LeaseHeld: another run of the pipeline is at work.
@@ -376,10 +325,11 @@ def begin_run(
         stamp = Stamp(run_id, pipeline, lease.token, plan_hash, "restore")
         with store.commit_lock(MANIFESTS):
             create_empty(store, MANIFESTS, manifests.SCHEMA, stamp=stamp)
-        stands = restore_leftovers(store, stamp, published(store))
+        stands = restore_leftovers(store, stamp, published(store), lost=lost)
         own = (table.token for table in stands.values() if table.owner == pipeline)
         lease.raise_token(max(own, default=0))
         stamp = Stamp(run_id, pipeline, lease.token, plan_hash)
-        yield Run(spark, store, lease, Commits(store, lease, stamp, tables=stands))
+        mended = (name for name in lost if log.newest_version(store.path(name)) is not None)
+        yield Run(spark, store, lease, Commits(store, lease, stamp, tables={*stands, *mended}))
     finally:
         lease.release()

@@ -15,6 +15,7 @@ from featurelib.pipeline.contents import IDENTITIES
 from featurelib.pipeline.context import Place
 from featurelib.pipeline.ledger import loaded_days
 from featurelib.pipeline.pins import pins
+from featurelib.pipeline.restore import restore_table
 from featurelib.pipeline.rollback import publishes_text, roll_back_tables, rollback_text
 from featurelib.registry.audit import Decision
 from featurelib.tables import begin_run, every_manifest, published, rows_of
@@ -229,3 +230,62 @@ def expected(silver: set[str]) -> dict[str, set[tuple[str, int]]]:
         "model tips version 2": {("training.cafe", 1), ("features.cafe", 1), *((name, 1) for name in silver)},
         "training set": {("training.cafe", 2), ("features.cafe", 2), *((name, 2) for name in silver)},
     }
+
+
+def lose(place: Place, table: str) -> None:
+    """Take a table's folder away."""
+    shutil.rmtree(place.store.path(table))
+
+
+def test_a_lost_table_is_made_again_and_no_number_means_two_things(cafe: Place) -> None:
+    """The next run makes features again; their version is none that was published of the lost ones."""
+    before, known = everything(cafe), published(cafe.store)
+    features = cafe.names.features
+    lose(cafe, features)
+    with pytest.raises(PublishError, match="bring back"):
+        build(cafe, range(1, 5))
+
+    done = restore_table(cafe, features, WHY)
+
+    assert set(done.tables) == {features, f"{features}_versions", f"{features}_definitions"}
+    assert features not in published(cafe.store)
+    build(cafe, range(1, 5))
+    assert everything(cafe) == before
+    assert published(cafe.store)[features] > known[features]
+    with pytest.raises(NoNewData, match="is whole"):
+        restore_table(cafe, features, WHY)
+    with pytest.raises(ConfigError, match=r"Did you mean 'features.cafe'"):
+        restore_table(cafe, "features.caffe", WHY)
+
+
+@pytest.mark.parametrize("what", ["folder", "a file", "the end of the log"])
+def test_lost_silver_is_loaded_again_from_landed_files(cafe: Place, what: str) -> None:
+    """Whatever is lost of a silver table, all that is loaded comes again, ledger and all."""
+    before, table = everything(cafe), "silver.sales"
+    place = Path(cafe.store.path(table))
+    if what == "folder":
+        lose(cafe, table)
+    elif what == "a file":
+        next(place.glob("*.parquet")).unlink()
+    else:
+        (place / "_delta_log" / f"{1:020}.json").unlink()
+
+    done = restore_table(cafe, table, WHY)
+
+    assert set(done.tables) == {
+        "bronze.files",
+        *(f"silver.{name}" for name in ("sales", "visits", "weather")),
+    }
+    load(cafe)
+    assert everything(cafe) == before
+
+
+def test_a_backup_is_put_back_by_copying(cafe: Place, tmp_path: Path) -> None:
+    """A folder whose log reaches the published version is all that a table is."""
+    before = everything(cafe)
+    shutil.copytree(cafe.store.path("silver.sales"), tmp_path / "backup")
+    lose(cafe, "silver.sales")
+    shutil.copytree(tmp_path / "backup", cafe.store.path("silver.sales"))
+    assert everything(cafe) == before
+    land(Path(cafe.project.settings.root), DAYS[4:])
+    load(cafe)
