@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,7 +67,8 @@ def erase_command(
     project, decision = project_of(pipeline, env, overrides), Decision(by, note)
     subject = subject_of(project, dict(pair_of(text, "--key carrier=XX") for text in key))
     spark = build_session(project.settings.spark, app_name=f"{project.name}-{project.env}")
-    context = Context(project, spark, datetime.fromtimestamp(0, tz=UTC), Progress())
+    now = datetime.fromtimestamp(time.time(), tz=UTC)  # an erasure happens when it happens
+    context = Context(project, spark, now, Progress())
     done = erase(context, subject, request=request, decision=decision, dry_run=dry_run)
     typer.echo(erasing_text(done))
 
