@@ -29,6 +29,7 @@ from featurelib.cli_options import (
     pair_of,
     project_of,
 )
+from featurelib.cli_upkeep import keeping
 from featurelib.errors import BudgetExceeded, FeaturelibError, NoNewData
 from featurelib.threads import begin
 from featurelib.timeline import parse_instant
@@ -131,7 +132,7 @@ for _name, _text in {
     "train": "Tune, fit, register and judge the models.",
     "score": "Predict every day that has no prediction yet.",
     "monitor": "Measure drift, and quality where labels are known.",
-    "maintain": "Compact and vacuum the tables.",
+    "maintain": "Merge small files; remove what no kept or pinned version needs.",
 }.items():
     _step(_name, _text)
 
@@ -272,6 +273,7 @@ def tables(
 
 app.add_typer(deciding)
 app.add_typer(looking)
+app.add_typer(keeping)
 
 notebooks = typer.Typer(no_args_is_help=True, help="Run Databricks-style notebooks anywhere.")
 app.add_typer(notebooks, name="notebook")

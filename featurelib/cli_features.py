@@ -106,6 +106,7 @@ def why_command(
     overrides: Overrides = None,
 ) -> None:
     """List the very events in each window, and those left out with the reason, without a JVM."""
+    from featurelib.pipeline.erasures import erased_lines
     from featurelib.pipeline.silver import published_rows
     from featurelib.pipeline.why import rendered, why
     from featurelib.pipeline.without_spark import chosen_views
@@ -115,6 +116,8 @@ def why_command(
     key = dict(pair_of(text, "--entity origin=EWR,carrier=UA") for text in entity.split(","))
     answer = why(project, chosen, key, parse_instant(as_of), published_rows(_store(project)))
     typer.echo(rendered(answer, rows=rows))
+    for line in erased_lines(_store(project), project, key):
+        typer.echo(line)
 
 
 @looking.command("test-features")

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from featurelib.cli_options import Env, Folder, Overrides, project_of
+from featurelib.errors import ConfigError
 
 if TYPE_CHECKING:
     from featurelib.pipeline.models import Outcome
+    from featurelib.registry.audit import Decision
+    from featurelib.specs import Project
 
 deciding = typer.Typer()
 
@@ -73,23 +77,48 @@ def promote_command(
 
 @deciding.command("rollback")
 def rollback_command(
-    model: Model,
     by: By,
     note: Note,
     to: Annotated[
-        int | None, typer.Option("--to", min=1, help="An earlier champion; the one before if not given.")
+        str | None,
+        typer.Option(
+            "--to",
+            help="A run (see publishes); with --model an earlier champion, else the one before.",
+        ),
     ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Roll back this model's champion instead of the tables.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the tables that would move.")] = False,
     if_champion: IfChampion = None,
     env: Env = "local",
     pipeline: Folder = "conf/flights",
     overrides: Overrides = None,
 ) -> None:
-    """Make an earlier champion champion again, after its features and files were checked."""
-    from featurelib.pipeline.models import roll_back
+    """Put all tables back to what a run published or, with --model, an earlier champion in its place."""
     from featurelib.registry.audit import Decision
 
     decision = Decision(by, note)
-    outcome = roll_back(project_of(pipeline, env, overrides), model, decision, to=to, if_champion=if_champion)
+    project = project_of(pipeline, env, overrides)
+    if model is None:
+        if to is None or if_champion is not None:
+            raise ConfigError(
+                "rollback of all tables " + ("without --to" if to is None else "with --if-champion"),
+                "the run to go back to, or a model",
+                "give --to RUN (see featurelib publishes), or --model",
+            )
+        _roll_back_tables(project, to, decision, dry_run=dry_run)
+        return
+    from featurelib.pipeline.models import roll_back
+
+    if dry_run or not (to is None or (to.isdecimal() and int(to) > 0)):
+        raise ConfigError(
+            f"rollback of model {model!r} with {'--dry-run' if dry_run else f'--to {to}'}",
+            "a version number of the model after --to, or nothing",
+            f"see its versions with: featurelib models --model {model}",
+        )
+    version = None if to is None else int(to)
+    outcome = roll_back(project, model, decision, to=version, if_champion=if_champion)
     _say(outcome, f"champion of {model} is version {outcome.version} again")
 
 
@@ -142,6 +171,14 @@ def ui(
     typer.echo(f"MLflow on http://127.0.0.1:{port}, interrupt to end")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
     os.execv(sys.executable, [*command, "--port", str(port)])  # noqa: S606 - this very Python, no shell
+
+
+def _roll_back_tables(project: Project, to: str, decision: Decision, *, dry_run: bool) -> None:
+    from featurelib.pipeline.context import Place
+    from featurelib.pipeline.rollback import roll_back_tables, rollback_text
+
+    place = Place(project, datetime.fromtimestamp(0, tz=UTC))
+    typer.echo(rollback_text(roll_back_tables(place, to, decision, dry_run=dry_run)))
 
 
 def _say(outcome: Outcome, headline: str) -> None:

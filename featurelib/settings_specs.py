@@ -36,11 +36,52 @@ class TrackingSettings(Spec):
     experiment: str = "featurelib"
 
 
+class TableSettings(Spec):
+    """How a table, or all tables of a layer, are kept; what is absent is as for all tables.
+
+    Attributes:
+        file_mib: the size that files shall have.
+        small_files: so many files smaller than a quarter of that, in one partition, are merged.
+        cluster_by: columns whose neighbouring values shall stand together, for those who read few of them.
+        retention: how long a version stays readable after another has taken its place.
+    """
+
+    file_mib: Annotated[int, Field(ge=1)] | None = None
+    small_files: Annotated[int, Field(ge=2)] | None = None
+    cluster_by: tuple[str, ...] | None = None
+    retention: Duration | None = None
+
+
 class StorageSettings(Spec):
-    """How tables are written."""
+    """How tables are written and kept.
+
+    Attributes:
+        compression: codec of Parquet files.
+        retention: how long a version stays readable after another has taken its place.
+        file_mib: the size that files shall have.
+        small_files: so many files smaller than a quarter of that, in one partition, are merged.
+        tables: what is otherwise for a layer (``silver``) or a table (``silver.flights``).
+    """
 
     compression: Literal["zstd", "snappy", "gzip", "uncompressed"] = "zstd"
     retention: Duration = "400d"
+    file_mib: Annotated[int, Field(ge=1)] = 128
+    small_files: Annotated[int, Field(ge=2)] = 8
+    tables: dict[Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?$")], TableSettings] = (
+        Field(default_factory=dict)
+    )
+
+    def of(self, table: str) -> TableSettings:
+        """Return what holds for a table: its own settings, then its layer's, then those of all tables."""
+        chosen = [self.tables.get(name, TableSettings()) for name in (table, table.partition(".")[0])]
+        given = [{k: v for k, v in one if v is not None} for one in chosen]
+        everywhere = {
+            "file_mib": self.file_mib,
+            "small_files": self.small_files,
+            "cluster_by": (),
+            "retention": self.retention,
+        }
+        return TableSettings(**{**everywhere, **given[1], **given[0]})
 
 
 class EngineSettings(Spec):

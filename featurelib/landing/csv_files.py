@@ -76,6 +76,19 @@ def received(batches: Iterable[pa.RecordBatch], columns: Sequence[str]) -> Itera
                 )
 
 
+def texts_of(uri: str, columns: Sequence[str]) -> list[tuple[int, tuple[str | None, ...]]]:
+    """Return the number and texts of every row of a file, in order; a malformed row has one text."""
+    rows = [row for batch in _batches(uri, columns) for row in batch.to_pylist()]
+    texts = [
+        (
+            row["_row"],
+            tuple(row[name] for name in columns) if row["_malformed"] is None else (row["_malformed"],),
+        )
+        for row in rows
+    ]
+    return sorted(texts)
+
+
 def _batches(uri: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Yield rows as text; a row with too few or too many fields keeps its text in ``_malformed``."""
     malformed = _Malformed()

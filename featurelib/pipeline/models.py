@@ -16,7 +16,7 @@ from featurelib.registry.gate import Verdict, gate
 from featurelib.registry.tracker import Tracker
 from featurelib.registry.versions import CHALLENGER, RegisteredModel
 from featurelib.specs import Gate, ModelSpec, Project
-from featurelib.tables import Store, is_readable
+from featurelib.tables import Store, erased_by, is_readable
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,9 @@ class _Desk:
         """Say which tables the version was trained on, and whether they can still be read as they were."""
         for table, version in json.loads(registered.tags.get("delta_versions", "{}")).items():
             there = is_readable(self.store, table, version)
-            state = "still readable" if there else "no longer readable: it can score, not be trained again"
+            erased = erased_by(self.store, table, version)
+            gone = "no longer readable" if erased is None else f"erased on request {erased.request}"
+            state = "still readable" if there else f"{gone}: it can score, not be trained again"
             yield f"trained on {table} version {version}, {state}"
 
 

@@ -17,6 +17,7 @@ from featurelib.registry.outbox import Outbox
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
+EXAMPLE = "input_example.json"
 _TO_MLFLOW = {
     "tinyint": "integer",
     "smallint": "integer",
@@ -44,9 +45,9 @@ def write_mlflow_model(outbox: Outbox, folder: Path, *, run_id: str) -> Path:
     shutil.copytree(outbox.native, folder / NATIVE)
     model = Model(artifact_path=folder.name, run_id=run_id, signature=_signature(submission.feature_types))
     if submission.example:
-        _write_example(folder / "input_example.json", outbox)
+        _write_example(folder / EXAMPLE, outbox)
         model.saved_input_example_info = {
-            "artifact_path": "input_example.json",
+            "artifact_path": EXAMPLE,
             "type": "dataframe",
             "pandas_orient": "split",
         }

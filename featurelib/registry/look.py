@@ -26,11 +26,8 @@ def submitted_ids(settings: TrackingSettings, name: str) -> set[str]:
         PreconditionError: MLflow cannot be reached.
     """
     uri = settings.tracking_uri
-    try:
-        if not _is_there(uri):
-            return set()
-    except (OSError, sqlite3.Error) as error:
-        raise _unreachable(uri, error) from error
+    if not is_there(settings):
+        return set()
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -45,8 +42,20 @@ def submitted_ids(settings: TrackingSettings, name: str) -> set[str]:
         raise _unreachable(uri, error) from error
 
 
-def _is_there(uri: str) -> bool:
-    """Return whether there is a registry, within seconds: MLflow would try for minutes, or make one."""
+def is_there(settings: TrackingSettings) -> bool:
+    """Return whether there is a registry, within seconds: MLflow would try for minutes, or make one.
+
+    Raises:
+        PreconditionError: it cannot be reached.
+    """
+    uri = settings.tracking_uri
+    try:
+        return _answers(uri)
+    except (OSError, sqlite3.Error) as error:
+        raise _unreachable(uri, error) from error
+
+
+def _answers(uri: str) -> bool:
     if uri.startswith(_SQLITE):
         path = Path(uri.removeprefix(_SQLITE))
         if not path.exists():

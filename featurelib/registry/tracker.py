@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from featurelib.errors import PreconditionError
 from featurelib.registry.client import experiment_id, opened
 from featurelib.registry.files import NATIVE, check_model_files
-from featurelib.registry.flavor import signature_types, write_mlflow_model
+from featurelib.registry.flavor import EXAMPLE, signature_types, write_mlflow_model
 from featurelib.registry.outbox import RESULT, Outbox, Submission, read_outbox
 from featurelib.registry.versions import (
     CHAMPION,
@@ -188,6 +188,21 @@ class Tracker:
         """Note something on a version, as the verdict of its gate."""
         with opened(self.settings) as client:
             client.set_model_version_tag(registered.name, str(registered.version), name, value)
+
+    def drop_example(self, registered: RegisteredModel) -> None:
+        """Empty the example rows of a version, if it has some; its hash does not cover them."""
+        with (
+            opened(self.settings) as client,
+            tempfile.TemporaryDirectory(prefix="featurelib-example-") as scratch,
+        ):
+            if EXAMPLE not in {
+                Path(file.path).name for file in client.list_artifacts(registered.run_id, _MODEL)
+            }:
+                return
+            path = Path(client.download_artifacts(registered.run_id, f"{_MODEL}/{EXAMPLE}", scratch))
+            columns = json.loads(path.read_text(encoding="utf-8"))["columns"]
+            path.write_text(json.dumps({"columns": columns, "data": []}), encoding="utf-8")
+            client.log_artifact(registered.run_id, str(path), _MODEL)
 
     def log_artifact(self, registered: RegisteredModel, path: Path) -> None:
         """Add a file, as a report, to the run that a version came from."""

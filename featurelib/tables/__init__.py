@@ -7,31 +7,46 @@ from featurelib.tables.changes import FileChanges, changed_files, is_readable
 from featurelib.tables.content import content_hash
 from featurelib.tables.faults import InjectedFault, fault_point
 from featurelib.tables.files import DataFile, read_rows
+from featurelib.tables.keeping import Keeping, Pin, Share, keeping, owner
+from featurelib.tables.layouts import Layout, in_partitions
 from featurelib.tables.lease import Holder, Lease, acquire
 from featurelib.tables.log import Commit, Stamp
-from featurelib.tables.maintain import Compaction, Vacuuming, compact, vacuum
+from featurelib.tables.maintain import Compaction, compact, sweep
 from featurelib.tables.manifests import Manifest
-from featurelib.tables.ops import append_ops
+from featurelib.tables.ops import append_ops, rewrite_ops
+from featurelib.tables.purge import Erased, erased_by, erasure_mark, purge
 from featurelib.tables.runs import ALL, Run, begin_run
 from featurelib.tables.small import rows_of
 from featurelib.tables.snapshots import Snapshot, snapshot
-from featurelib.tables.store import Store, current_version, published, published_version, read
+from featurelib.tables.store import (
+    Store,
+    current_version,
+    every_manifest,
+    published,
+    published_version,
+    read,
+    table_properties,
+)
 
 __all__ = [
     "ALL",
     "Commit",
     "Compaction",
     "DataFile",
+    "Erased",
     "FileChanges",
     "Holder",
     "InjectedFault",
+    "Keeping",
+    "Layout",
     "Lease",
     "Manifest",
+    "Pin",
     "Run",
+    "Share",
     "Snapshot",
     "Stamp",
     "Store",
-    "Vacuuming",
     "acquire",
     "append_ops",
     "begin_run",
@@ -39,14 +54,23 @@ __all__ = [
     "compact",
     "content_hash",
     "current_version",
+    "erased_by",
+    "erasure_mark",
+    "every_manifest",
     "fault_point",
+    "in_partitions",
     "is_readable",
+    "keeping",
+    "owner",
     "published",
     "published_version",
+    "purge",
     "read",
     "read_arrow",
     "read_rows",
+    "rewrite_ops",
     "rows_of",
     "snapshot",
-    "vacuum",
+    "sweep",
+    "table_properties",
 ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -143,12 +143,15 @@ def txn_options(stamp: Stamp, table: str) -> dict[str, str]:
 
 
 @contextmanager
-def stamped_session(spark: SparkSession, stamp: Stamp) -> Iterator[SparkSession]:
-    """Give a session of its own in which every Delta commit carries the stamp.
+def stamped_session(
+    spark: SparkSession, stamp: Stamp, conf: Mapping[str, str] | None = None
+) -> Iterator[SparkSession]:
+    """Give a session with settings of its own, in which every Delta commit carries the stamp.
 
     OPTIMIZE and ALTER TABLE take user metadata from the session only; set on the caller's session it
     would mark the commits of other threads.
     """
     session = spark.newSession()
-    session.conf.set(_USER_METADATA, stamp.to_json())
+    for name, value in {**(conf or {}), _USER_METADATA: stamp.to_json()}.items():
+        session.conf.set(name, value)
     yield session

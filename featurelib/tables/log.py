@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -46,12 +47,16 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Commit:
-    """One version of a table: what made it, our stamp if it is ours, and where a RESTORE went back to."""
+    """One version of a table: what made it, our stamp if it is ours, and where a RESTORE went back to.
+
+    ``seconds`` is when, since 1970 by the writer's clock; infinite where the log does not say.
+    """
 
     version: int
     operation: str
     stamp: Stamp | None
     restored_to: int | None
+    seconds: float = math.inf
 
     @property
     def is_change(self) -> bool:
@@ -96,6 +101,12 @@ def partition_columns(path: str) -> tuple[str, ...]:
     return tuple(DeltaTable(path).metadata().partition_columns)
 
 
+def properties(path: str) -> dict[str, str]:
+    """Return the newest properties of a table, none where there is none."""
+    log = open_log(path)
+    return {} if log is None else dict(log.metadata().configuration)
+
+
 def delta_schema(schema: StructType) -> Schema:
     """Return a Spark schema as the Delta protocol writes it: the same JSON."""
     return Schema.from_json(schema.json())
@@ -109,4 +120,5 @@ def _commit(entry: Mapping[str, Any]) -> Commit:
         operation=operation,
         stamp=Stamp.from_json(entry.get("userMetadata")),
         restored_to=int(target) if operation == "RESTORE" and target is not None else None,
+        seconds=math.inf if entry.get("timestamp") is None else int(entry["timestamp"]) / 1000,
     )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from delta.tables import DeltaTable as SparkDeltaTable
 from pyarrow import fs
 
+from featurelib.tables.faults import fault_point
+from featurelib.tables.keeping import LOG, Keeping, folder_of
 from featurelib.tables.runs import begin_run
 from featurelib.tables.snapshots import snapshot
 from featurelib.tables.store import Store, published_version
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+_ENTRY = re.compile(r"(\d{20})\.(json|crc|checkpoint\..*parquet|checkpoint\.parquet)")
 
 
 @dataclass(frozen=True)
@@ -22,17 +26,6 @@ class Compaction:
 
     table: str
     version: int
-    files_before: int
-    files_after: int
-    bytes_before: int
-    bytes_after: int
-
-
-@dataclass(frozen=True)
-class Vacuuming:
-    """What VACUUM did: data files and bytes below the table's folder, of all kept versions together."""
-
-    table: str
     files_before: int
     files_after: int
     bytes_before: int
@@ -60,20 +53,31 @@ def compact(spark: SparkSession, store: Store, table: str, *, pipeline: str, run
     )
 
 
-def vacuum(spark: SparkSession, store: Store, table: str) -> Vacuuming:
-    """Delete files that no version within the table's own retention needs; nothing younger is touched."""
-    files_before, bytes_before = _weigh(store, table)
-    with store.commit_lock(table):
-        SparkDeltaTable.forPath(spark, store.path(table)).vacuum()
-    files_after, bytes_after = _weigh(store, table)
-    return Vacuuming(table, files_before, files_after, bytes_before, bytes_after)
+def sweep(store: Store, kept: Keeping) -> None:
+    """Delete the files that no kept version needs, then the log before the oldest version that must be told.
+
+    Delta's own VACUUM knows only time; it would take the files of pinned versions. The caller holds the lease
+    of the table's pipeline, so that nobody is writing files which no commit names yet. A sweep that was
+    killed is finished by the next one.
+    """
+    filesystem, folder = folder_of(store, kept.table)
+    with store.commit_lock(kept.table):
+        fault_point(f"sweep.{kept.table}.before")
+        for name in kept.unneeded:
+            filesystem.delete_file(f"{folder}/{name}")
+        fault_point(f"sweep.{kept.table}.files")
+        for name in _told_again(filesystem, folder, kept.log_from):
+            filesystem.delete_file(f"{folder}/{LOG}/{name}")
 
 
-def _weigh(store: Store, table: str) -> tuple[int, int]:
-    filesystem, folder = fs.FileSystem.from_uri(store.path(table).replace("s3a://", "s3://", 1))
-    infos = filesystem.get_file_info(fs.FileSelector(folder, recursive=True))
-    files = [info for info in infos if info.type == fs.FileType.File]
-    sizes = [
-        int(info.size) for info in files if "/_delta_log/" not in info.path and info.base_name[0] not in "._"
+def _told_again(filesystem: fs.FileSystem, folder: str, log_from: int) -> list[str]:
+    """Return the entries of the log older than the newest checkpoint from which a version can be told."""
+    infos = filesystem.get_file_info(fs.FileSelector(f"{folder}/{LOG}"))
+    found = {info.base_name: match for info in infos if (match := _ENTRY.fullmatch(info.base_name))}
+    whole = [
+        int(match[1])
+        for name, match in found.items()
+        if name.endswith(".checkpoint.parquet") and int(match[1]) <= log_from
     ]
-    return len(sizes), sum(sizes)
+    first = max(whole, default=0)
+    return sorted(name for name, match in found.items() if int(match[1]) < first)

@@ -69,6 +69,12 @@ def of_run(path: str, run_id: str) -> Manifest | None:
     return _manifest(max(rows, key=_sequence)) if rows else None
 
 
+def every(path: str) -> list[Manifest]:
+    """Return all manifests, the oldest first."""
+    rows = [row for file in _files(path) for row in read_rows(file)]
+    return [_manifest(row) for row in sorted(rows, key=_sequence)]
+
+
 def append(path: str, manifest: Manifest, *, stamp: Stamp) -> None:
     """Append one manifest in one commit: the only step that publishes. The caller holds the lock.
 

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 
+def rewrite_ops(store: Store, table: str, rows: Rows, *, stamp: Stamp) -> None:
+    """Put rows in the place of all of a table of the ``ops`` layer; the old ones stay until a purge."""
+    batch = arrow_rows(table, rows, log.table_schema(store.path(table)))
+    with store.commit_lock(table):
+        commit_rows(store.path(table), batch, mode="overwrite", stamp=stamp)
+
+
 def append_ops(store: Store, table: str, rows: Rows, *, schema: StructType, stamp: Stamp) -> int:
     """Append rows to a table of the ``ops`` layer, creating it first; return the version.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from deltalake import CommitProperties, DeltaTable
@@ -21,8 +21,8 @@ _LOGGER = logging.getLogger(__name__)
 class Standing:
     """A table at the start of a run: its newest and published versions, and the commits since.
 
-    ``published`` is 0, the empty table, when no manifest names it. ``commits`` are newest first and
-    reach back to the published version itself, which tells whose table it is.
+    When no manifest names it, ``published`` is the version at which it was withdrawn, else 0: both are empty.
+    ``commits`` are newest first and reach back to the published version itself, which tells whose it is.
     """
 
     table: str
@@ -59,8 +59,8 @@ def standing(store: Store, table: str, mapping: Mapping[str, int]) -> Standing |
         PublishError: the log ends before the published version.
     """
     path = store.path(table)
-    published = mapping.get(table, 0)
     newest = log.newest_version(path)
+    published = mapping[table] if table in mapping else _withdrawn_at(path)
     if newest is None and table not in mapping:
         return None
     if newest is None or newest < published:
@@ -73,16 +73,26 @@ def standing(store: Store, table: str, mapping: Mapping[str, int]) -> Standing |
     return Standing(table, published, newest, tuple(log.commits_after(path, published - 1)))
 
 
-def restore_leftovers(store: Store, stamp: Stamp, mapping: Mapping[str, int]) -> dict[str, Standing]:
+def _withdrawn_at(path: str) -> int:
+    """Return the version at which a table was withdrawn last, the first one if it never was."""
+    commits = log.commits_after(path, -1)
+    withdrawn = (one.version for one in commits if one.stamp and one.stamp.step.endswith(" withdraw"))
+    return next(withdrawn, commits[-1].version if commits else 0)
+
+
+def restore_leftovers(
+    store: Store, stamp: Stamp, mapping: Mapping[str, int], *, lost: Collection[str] = ()
+) -> dict[str, Standing]:
     """Put every table of the stamp's pipeline back to its published version; return how each stood.
 
-    Tables of other pipelines are left alone: their own next run sees to them.
+    Tables of other pipelines are left alone: their own next run sees to them. So are those that are ``lost``,
+    which the run is there to mend.
 
     Raises:
         PublishError: a table was changed by a program that is no run of this library.
     """
     names = [name for name in store.tables() if not name.startswith(f"{OPS}.")]
-    found = {name: standing(store, name, mapping) for name in sorted({*names, *mapping})}
+    found = {name: standing(store, name, mapping) for name in sorted({*names, *mapping} - set(lost))}
     stands = {name: table for name, table in found.items() if table is not None}
     for table in stands.values():
         if table.leftovers and table.owner in {stamp.pipeline, None}:
@@ -108,11 +118,15 @@ def restore(store: Store, table: Standing, stamp: Stamp) -> None:
     )
     fault_point(f"restore.{table.table}.before")
     with store.commit_lock(table.table):
-        DeltaTable(store.path(table.table)).restore(
-            table.published,
-            commit_properties=CommitProperties(custom_metadata={"userMetadata": stamp.to_json()}),
-        )
+        restore_version(store, table.table, table.published, stamp)
     fault_point(f"restore.{table.table}.after")
+
+
+def restore_version(store: Store, table: str, version: int, stamp: Stamp) -> None:
+    """Commit the files and columns of a version once more; the caller holds the table's lock."""
+    DeltaTable(store.path(table)).restore(
+        version, commit_properties=CommitProperties(custom_metadata={"userMetadata": stamp.to_json()})
+    )
 
 
 def _refuse_foreign(store: Store, table: Standing) -> None:

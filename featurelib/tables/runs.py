@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from delta.tables import DeltaTable as SparkDeltaTable
+from deltalake import DeltaTable
 from pyspark.errors import AnalysisException
 
 from featurelib.errors import ConfigError, FrameError, PublishError
@@ -22,6 +22,7 @@ from featurelib.tables.recovery import restore_leftovers
 from featurelib.tables.small import Rows, arrow_rows, commit_rows
 from featurelib.tables.store import MANIFESTS, OPS, Store, published
 from featurelib.tables.store import read as read_version
+from featurelib.tables.upkeep import Upkeep, marked
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -35,7 +36,7 @@ ALL = "all"
 """Given as ``replace``: the frame takes the place of every row of the table."""
 
 
-class Run:
+class Run(Upkeep):
     """One run of a pipeline that holds its lease; made by :func:`begin_run`.
 
     Different tables may be written from different threads.
@@ -47,12 +48,8 @@ class Run:
         self._lease = lease
         self._commits = commits
         self._base = published(store)
+        self._withdrawn: set[str] = set()
         self._is_published = False
-
-    @property
-    def run_id(self) -> str:
-        """The identity of the run."""
-        return self._lease.run_id
 
     @property
     def pipeline(self) -> str:
@@ -108,7 +105,22 @@ class Run:
             create_empty(
                 self._store, table, schema, stamp=stamp, partition_by=partition_by, description=description
             )
+            if table not in self._base:
+                self._pass_published(table, stamp)
             fault_point(f"create.{table}.after")
+
+    def _pass_published(self, table: str, stamp: Stamp) -> None:
+        """Bring a table whose folder was lost beyond every version that was published of the old one.
+
+        Else a number that a model or a record names would come to mean other rows.
+        """
+        every = manifests.every(self._store.path(MANIFESTS))
+        newest = max((manifest.tables.get(table, -1) for manifest in every), default=-1)
+        path = self._store.path(table)
+        while (log.newest_version(path) or 0) <= newest:
+            DeltaTable(path).alter.set_table_properties(
+                {"featurelib.after": str(newest)}, raise_if_not_exists=False, commit_properties=marked(stamp)
+            )
 
     def write(self, frame: DataFrame, table: str, *, replace: str) -> int:
         """Replace the rows that match a predicate over partitions, or :data:`ALL`; return the version.
@@ -192,16 +204,6 @@ class Run:
 
         return self._commits.commit(table, "widen", alter)
 
-    def optimize(self, table: str) -> int:
-        """Merge small files (OPTIMIZE) as a step of this run; return the version, new or not."""
-        self._writable(table)
-
-        def compact(stamp: Stamp) -> None:
-            with stamped_session(self._spark, stamp) as session:
-                SparkDeltaTable.forPath(session, self._store.path(table)).optimize().executeCompaction()
-
-        return self._commits.commit(table, "optimize", compact, may_skip=True)
-
     def read(self, table: str) -> DataFrame:
         """Return the table as this run has written it, otherwise as published when the run began."""
         version = self._commits.versions.get(table, self._base.get(table))
@@ -239,13 +241,14 @@ class Run:
     def _append_manifest(self, note: Mapping[str, Any], moment: datetime) -> None:
         path = self._store.path(MANIFESTS)
         newest = manifests.latest(path)
+        tables = {**({} if newest is None else newest.tables), **self._commits.versions}
         manifest = manifests.Manifest(
             sequence=1 if newest is None else newest.sequence + 1,
             run_id=self.run_id,
             pipeline=self.pipeline,
             token=self.token,
             published_at=moment,
-            tables={**({} if newest is None else newest.tables), **self._commits.versions},
+            tables={name: found for name, found in tables.items() if name not in self._withdrawn},
             note=note,
         )
         fault_point("publish.before")
@@ -290,7 +293,7 @@ class Run:
 
 
 @contextmanager
-def begin_run(
+def begin_run(  # noqa: PLR0913 - two of them are for a test's clock and for a mended store
     spark: SparkSession,
     store: Store,
     *,
@@ -298,8 +301,18 @@ def begin_run(
     run_id: str,
     plan_hash: str = "",
     ttl_seconds: float = leases.DEFAULT_TTL_SECONDS,
+    lost: Collection[str] = (),
 ) -> Iterator[Run]:
     """Take the pipeline's lease, undo what a killed run left, give the run; release the lease at the end.
+
+    Args:
+        spark: the session; None for a run that writes rows of this process only.
+        store: where the tables live.
+        pipeline: whose lease to take.
+        run_id: names the run; it publishes once.
+        plan_hash: identity of what is computed, kept in every commit.
+        ttl_seconds: how long the lease lasts without being renewed.
+        lost: published tables whose folders are not what the manifest says, which this run will mend.
 
     Raises:
         LeaseHeld: another run of the pipeline is at work.
@@ -312,10 +325,11 @@ def begin_run(
         stamp = Stamp(run_id, pipeline, lease.token, plan_hash, "restore")
         with store.commit_lock(MANIFESTS):
             create_empty(store, MANIFESTS, manifests.SCHEMA, stamp=stamp)
-        stands = restore_leftovers(store, stamp, published(store))
+        stands = restore_leftovers(store, stamp, published(store), lost=lost)
         own = (table.token for table in stands.values() if table.owner == pipeline)
         lease.raise_token(max(own, default=0))
         stamp = Stamp(run_id, pipeline, lease.token, plan_hash)
-        yield Run(spark, store, lease, Commits(store, lease, stamp, tables=stands))
+        mended = (name for name in lost if log.newest_version(store.path(name)) is not None)
+        yield Run(spark, store, lease, Commits(store, lease, stamp, tables={*stands, *mended}))
     finally:
         lease.release()

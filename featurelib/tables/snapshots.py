@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from typing import Any
 
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from featurelib.errors import FeaturelibError
+from featurelib.tables import log as log_of
 from featurelib.tables.files import DataFile, data_files
 from featurelib.tables.store import Store
+
+ERASED = "featurelib.erased"
+"""The property that lists the erasures a table has seen: request, instant, and the first version after it."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,11 @@ class Snapshot:
     partition_columns: tuple[str, ...]
     deletion_vectors: bool
     column_mapping: bool
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the top-level columns."""
+        return tuple(field["name"] for field in json.loads(self.schema_json)["fields"])
 
     @property
     def size_bytes(self) -> int:
@@ -57,6 +68,13 @@ def snapshot(store: Store, table: str, version: int) -> Snapshot:
     try:
         log = DeltaTable(path, version=version)
     except (TableNotFoundError, DeltaError) as error:
+        if (erased := _erased(path, version)) is not None:
+            raise FeaturelibError(
+                f"table {table!r} version {version} was erased at {erased['at']} on request "
+                f"{erased['request']}",
+                f"version {erased['before']} or a later one",
+                "what was made from it stands, and cannot be replayed; choose a newer version",
+            ) from error
         raise FeaturelibError(
             f"table {table!r} version {version}: {error}",
             f"a version that the log still holds (kept for {store.retention})",
@@ -72,6 +90,12 @@ def snapshot(store: Store, table: str, version: int) -> Snapshot:
         deletion_vectors=_has_deletion_vectors(log),
         column_mapping=metadata.configuration.get("delta.columnMapping.mode", "none") != "none",
     )
+
+
+def _erased(path: str, version: int) -> dict[str, Any] | None:
+    """Return the erasure that took a version away, None if none did."""
+    told = json.loads(log_of.properties(path).get(ERASED, "[]"))
+    return next((one for one in told if version < one["before"]), None)
 
 
 def _has_deletion_vectors(log: DeltaTable) -> bool:

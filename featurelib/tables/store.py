@@ -118,13 +118,18 @@ class Store:
 
     @property
     def properties(self) -> dict[str, str]:
-        """Delta properties of every table: both retentions, so that what is kept can also be read."""
+        """Delta properties of every table: both retentions, so that what is kept can also be read.
+
+        Old entries of the log are not removed by writers, who know of time only, but by
+        :func:`featurelib.tables.sweep`, which knows what is pinned.
+        """
         micros = timeline.duration_micros(self.retention)
         days, rest = divmod(micros, _DAY)
         interval = f"interval {micros // _SECOND} seconds" if rest else f"interval {days} days"
         return {
             "delta.deletedFileRetentionDuration": interval,
             "delta.logRetentionDuration": interval,
+            "delta.enableExpiredLogCleanup": "false",
             "delta.dataSkippingNumIndexedCols": "32",
             "delta.checkpointInterval": "10",
         }
@@ -147,10 +152,20 @@ def current_version(store: Store, table: str) -> int | None:
     return log.newest_version(store.path(table))
 
 
+def table_properties(store: Store, table: str) -> dict[str, str]:
+    """Return the newest Delta properties of a table; none where there is no table."""
+    return log.properties(store.path(table))
+
+
 def published(store: Store) -> dict[str, int]:
     """Return the published version of every table, by the newest manifest; empty before the first."""
     newest = manifests.latest(store.path(MANIFESTS))
     return {} if newest is None else dict(newest.tables)
+
+
+def every_manifest(store: Store) -> list[manifests.Manifest]:
+    """Return every publish, the oldest first."""
+    return manifests.every(store.path(MANIFESTS))
 
 
 def published_version(store: Store, table: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import time
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,18 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, DoubleType, StringType, StructField, StructType
 
 from featurelib.errors import FeaturelibError
-from featurelib.tables import ALL, Store, begin_run, compact, published, read, read_rows, snapshot, vacuum
+from featurelib.tables import (
+    ALL,
+    Store,
+    begin_run,
+    compact,
+    keeping,
+    published,
+    read,
+    read_rows,
+    snapshot,
+    sweep,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -25,7 +37,7 @@ SCHEMA = StructType(
 ROWS = [(date(2013, 1, 1), "a b%:é/x", 1.0), (date(2013, 1, 2), None, 2.0), (None, "c", 3.0)]
 
 
-def test_snapshot_compact_and_vacuum(spark: SparkSession, store: Store) -> None:
+def test_snapshot_compact_and_sweep(spark: SparkSession, store: Store) -> None:
     """A snapshot names readable files with typed partitions; upkeep and recovery never change the rows."""
     with begin_run(spark, store, pipeline="pipe", run_id="one") as run:
         run.create(TABLE, SCHEMA, partition_by=("day", "name"))
@@ -60,8 +72,9 @@ def test_snapshot_compact_and_vacuum(spark: SparkSession, store: Store) -> None:
     assert (done.version, done.files_before, done.files_after) == (3, 6, 3)
     assert published(store) == {TABLE: 3}
     spark.sql(f"VACUUM delta.`{store.path(TABLE)}`")  # an operator's, which leaves commits without a stamp
-    kept = vacuum(spark, store, TABLE)
-    assert (kept.files_before, kept.files_after) == (9, 9)
+    kept = keeping(store, TABLE, published=3, pins=(), retention="400d", now=time.time())
+    assert (kept.current.files, kept.history.files, dict(kept.unneeded)) == (3, 6, {})
+    sweep(store, kept)
     assert read(spark, store, TABLE).count() == read(spark, store, TABLE, version=2).count() == 6
 
     with begin_run(spark, store, pipeline="pipe", run_id="killed") as run:

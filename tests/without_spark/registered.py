@@ -32,6 +32,7 @@ def register(
     *,
     roc_auc: float = 0.75,
     tags: dict[str, object] | None = None,
+    example: list[dict[str, object]] | None = None,
 ) -> RegisteredModel:
     """Register the next version of a model: metadata that names an allowed class, and its figures."""
     number = len(tracker.versions(model)) + 1
@@ -51,7 +52,7 @@ def register(
         "name": model,
         "feature_types": {"amount": "int"},
         "tags": tags or {},
-        "example": [],
+        "example": example or [],
         "requirements": [],
         "comment": f"training number {number}",
         "sha256": model_sha256(outbox / "sparkml"),
