@@ -19,6 +19,7 @@ from featurelib.pipeline.build_training_set import bounds_of, made_of, training_
 from featurelib.pipeline.builds import Built, built
 from featurelib.pipeline.context import Surroundings
 from featurelib.pipeline.days import runs_of
+from featurelib.pipeline.evolution import silver_changes
 from featurelib.pipeline.ingest import not_loaded
 from featurelib.pipeline.ledger import ledger_rows
 from featurelib.pipeline.train import submission_id
@@ -26,6 +27,7 @@ from featurelib.registry.look import submitted_ids
 from featurelib.tables import published, read_arrow, snapshot
 
 NEW, MISSING, LATE = "new data", "missing", "late data"
+CHANGED_COLUMNS = "changed columns"
 REBUILT, CHANGED, ASKED = "upstream rebuilt", "changed definition", "asked for"
 ONE_DAY = timedelta(days=1)
 _WEEK = timedelta(days=7)
@@ -127,7 +129,7 @@ def ingest_items(context: Surroundings, ahead: Outlook) -> list[Item]:
 
     Raises:
         InputError: a file has changed since it was loaded, or has a name that is no day.
-        ConfigError: there is no landing folder.
+        ConfigError: there is no landing folder, or a column has another type in silver than declared.
     """
     items = []
     for name, table in context.project.tables.items():
@@ -136,6 +138,7 @@ def ingest_items(context: Surroundings, ahead: Outlook) -> list[Item]:
         rate = _rows_a_byte(loaded, files, list(table.columns))
         rows = {file.day: None if rate is None else round(file.bytes * rate) for file in files}
         ahead.loaded[name] = rows
+        items += _reshaping(context, name, has_files=bool(files))
         newest = max((row["day"] for row in loaded), default=date.min)
         reasons = {day: LATE if day < newest else NEW for day in rows}
         for first, end, why in intervals(reasons):
@@ -145,6 +148,22 @@ def ingest_items(context: Surroundings, ahead: Outlook) -> list[Item]:
     for day, found in ahead.loaded.get(context.project.spine.table, {}).items():
         ahead.spine[day] = total([ahead.spine.get(day, 0), found])
     return items
+
+
+def _reshaping(context: Surroundings, name: str, *, has_files: bool) -> list[Item]:
+    """Return the silver table if its columns change: all its rows are written again where a type widens.
+
+    Raises:
+        ConfigError: a column has another type than declared, and is not to be widened.
+    """
+    changes = silver_changes(context, name)
+    if not changes:
+        return []
+    table = context.names.silver(name)
+    rows = snapshot(context.store, table, published(context.store)[table]).num_records
+    widens = any(became != "added" for became in changes.values())
+    why = f"{CHANGED_COLUMNS}: {', '.join(f'{column} {became}' for column, became in changes.items())}"
+    return [Item(table, None, None, why, rows if widens else 0, None, 0 if has_files else 1)]
 
 
 def _rows_a_byte(
