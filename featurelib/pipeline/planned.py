@@ -220,6 +220,8 @@ def train_items(context: Surroundings, ahead: Outlook) -> list[Item]:
     has_training = context.names.training in ahead.known
     if not (has_training or ahead.is_training_new):
         return []
+    if ahead.training_rows is None and (content := training_content(context)) is not None:
+        ahead.training_rows = content.rows  # the step is planned alone, as it is when it begins
     for name, model in context.project.models.items():
         why: str | None = REBUILT if has_training else MISSING
         if not ahead.is_training_new:

@@ -22,10 +22,13 @@ from featurelib.pipeline.schemas import struct
 from featurelib.tables import Stamp, append_ops, begin_run, published
 from tests.jobs.cafe_project import DAYS, land_day, write_cafe
 
+_WHO = {"shop": "string", "customer": "string"}
+_VISIT = {"visit_id": "string", **_WHO, "party": "int", "visited_ts": "timestamp", "tip": "double"}
+_SALE = {"sale_id": "string", **_WHO, "amount": "double", "sold_ts": "timestamp", "booked_ts": "timestamp"}
 SILVER = {
-    "visits": struct(visit_id="string", visited_ts="timestamp", _day="date"),
-    "sales": struct(sale_id="string", sold_ts="timestamp", booked_ts="timestamp", _day="date"),
-    "weather": struct(shop="string", read_ts="timestamp", _day="date"),
+    "visits": struct(**_VISIT, paid_ts="timestamp", _day="date"),
+    "sales": struct(**_SALE, note="string", _day="date"),
+    "weather": struct(shop="string", temp="double", read_ts="timestamp", _day="date"),
 }
 HOURS = {
     "visits": {"visited_ts": (10, 20)},

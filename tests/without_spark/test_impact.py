@@ -40,7 +40,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         pytest.param("note", set(), (), id="a column that nothing reads"),
     ],
 )
-def test_a_column_of_a_source(project: Project, column: str, features: set[str], models: tuple[str, ...]) -> None:
+def test_a_column_of_a_source(
+    project: Project, column: str, features: set[str], models: tuple[str, ...]
+) -> None:
     """Each feature that could have another value is named, and no other; a model with any of them too."""
     found = impact(project, "sales", [column])
 
@@ -85,10 +87,14 @@ READS = "    transform_reads: {net: [amount], vat: [note]}\n"
         (DERIVED + READS, "shop", ()),
     ],
 )
-def test_computed_columns_of_a_table(tmp_path: Path, added: str, column: str, silver: tuple[str, ...]) -> None:
+def test_computed_columns_of_a_table(
+    tmp_path: Path, added: str, column: str, silver: tuple[str, ...]
+) -> None:
     """A transform may read anything, unless it says what; expressions say it themselves."""
     sources = SOURCES.replace("  weather:\n    landing", f"{added}  weather:\n    landing")
-    folder = write_cafe(tmp_path / "root", {"cafe/sources.yaml": sources, "cafe/more.py": "def of_sales(rows): ..."})
+    folder = write_cafe(
+        tmp_path / "root", {"cafe/sources.yaml": sources, "cafe/more.py": "def of_sales(rows): ..."}
+    )
     from featurelib.config import load_project
 
     project = load_project(folder, env="local", overrides=[f"root={tmp_path}"], environ={})
