@@ -18,7 +18,7 @@ from featurelib.landing.files import LandedFile
 from featurelib.pipeline.build_training_set import bounds_of, made_of, training_content
 from featurelib.pipeline.builds import Built, built
 from featurelib.pipeline.context import Surroundings
-from featurelib.pipeline.days import runs_of
+from featurelib.pipeline.days import ALL_DAYS, DayRange, runs_of
 from featurelib.pipeline.evolution import silver_changes
 from featurelib.pipeline.ingest import not_loaded
 from featurelib.pipeline.ledger import ledger_rows
@@ -238,15 +238,15 @@ def train_items(context: Surroundings, ahead: Outlook) -> list[Item]:
 # --- predictions ----------------------------------------------------------------------------------------
 
 
-def score_items(context: Surroundings, ahead: Outlook) -> list[Item]:
+def score_items(context: Surroundings, ahead: Outlook, *, days: DayRange = ALL_DAYS) -> list[Item]:
     """Return the days that have features, or will have, and no prediction; size is in rows."""
     since, names = context.project.score_from or date.min, context.names
     scored = _days_of(context, names.predictions, ahead.known)
-    days = [day for day in _feature_days(ahead) if day >= since and day not in scored]
-    reasons = {day: NEW if ahead.features.get(day) == NEW else MISSING for day in days}
+    wanted = [day for day in _feature_days(ahead) if day >= since and day not in scored and days.holds(day)]
+    reasons = {day: NEW if ahead.features.get(day) == NEW else MISSING for day in wanted}
     items = []
     for first, end, why in intervals(reasons):
-        rows = rows_on(ahead, (day for day in days if first <= day < end))
+        rows = rows_on(ahead, (day for day in wanted if first <= day < end))
         items.append(
             Item(
                 names.predictions,

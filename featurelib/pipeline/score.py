@@ -12,6 +12,7 @@ from featurelib.config import spec_hash
 from featurelib.errors import FeaturelibError
 from featurelib.lineage.records import LineageRecord, as_row, code_version, package_versions
 from featurelib.pipeline.context import Context, StepResult
+from featurelib.pipeline.days import ALL_DAYS, DayRange
 from featurelib.pipeline.definitions import check_features
 from featurelib.pipeline.schemas import struct
 from featurelib.registry.tracker import LoadedModel, Tracker
@@ -22,10 +23,14 @@ LINEAGE = "ops.lineage"
 _LINEAGE_SCHEMA = struct(lineage_id="string", run_id="string", output="string", record="string")
 
 
-def score(context: Context) -> StepResult:
+def score(context: Context, *, days: DayRange = ALL_DAYS) -> StepResult:
     """Write the champion's predictions for every day from ``score_from`` on that has none.
 
     Grain: one row a (spine key, ``as_of_ts``). Days predicted before stay as they were predicted.
+
+    Args:
+        context: the run's surroundings.
+        days: days of the spine to look at; others stay as they are.
 
     Raises:
         ModelGateError: there is no champion, or its features are no longer those of the feature table.
@@ -39,13 +44,13 @@ def score(context: Context) -> StepResult:
         features = run.read(context.names.features)
         if project.score_from is not None:
             features = features.where(F.col("_day") >= F.lit(project.score_from))
-        days = _days_to_score(context, run, features)
-        if not days:
+        wanted = [day for day in _days_to_score(context, run, features) if days.holds(day)]
+        if not wanted:
             return StepResult("score", "every day has its predictions")
         model = _champion(context, name)
         record = _record(context, run, model)
         scored = predictions_of(
-            features.where(F.col("_day").isin(days)),
+            features.where(F.col("_day").isin(wanted)),
             model,
             keys=[*project.spine.key, "_day", "_month"],
             run_id=run_id,
@@ -69,12 +74,12 @@ def score(context: Context) -> StepResult:
         run.publish(published_at=context.as_of)
     return StepResult(
         "score",
-        f"{rows:,} predictions of {len(days)} day{'s' * (len(days) != 1)} by {name} version {model.version}, "
-        f"lineage {record.lineage_id[:8]}",
+        f"{rows:,} predictions of {len(wanted)} day{'s' * (len(wanted) != 1)} by {name} "
+        f"version {model.version}, lineage {record.lineage_id[:8]}",
         run_id,
         facts={
             "rows": rows,
-            "days": len(days),
+            "days": len(wanted),
             "lineage_id": record.lineage_id,
             "model_version": model.version,
         },

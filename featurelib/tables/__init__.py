@@ -16,6 +16,7 @@ from featurelib.tables.runs import ALL, Run, begin_run
 from featurelib.tables.small import rows_of
 from featurelib.tables.snapshots import Snapshot, snapshot
 from featurelib.tables.store import Store, current_version, published, published_version, read
+from featurelib.tables.turns import turn
 
 __all__ = [
     "ALL",
@@ -48,5 +49,6 @@ __all__ = [
     "read_rows",
     "rows_of",
     "snapshot",
+    "turn",
     "vacuum",
 ]

@@ -106,7 +106,15 @@ def predict(place: Place, days: Iterable[int]) -> None:
         run.publish(published_at=place.as_of)
 
 
-def record(place: Place, step: str, *, size: float, seconds: float, expected: float | None = None) -> None:
+def record(
+    place: Place,
+    step: str,
+    *,
+    size: float,
+    seconds: float,
+    expected: float | None = None,
+    as_of: str = "2024-01-10",
+) -> None:
     """Leave the record of a run of a step; each is a minute newer than the last."""
     global _moment  # noqa: PLW0603 - a clock of the tests' own
     _moment += timedelta(minutes=1)
@@ -114,6 +122,7 @@ def record(place: Place, step: str, *, size: float, seconds: float, expected: fl
     row = {
         "run_id": step,
         "step": step,
+        "as_of": datetime.fromisoformat(as_of).replace(tzinfo=UTC),
         "state": "done",
         "seconds": seconds,
         "facts": json.dumps({records.EXPECTED: says}),
