@@ -87,7 +87,7 @@ def count_parts() -> None:
     steps._announced = counted("planning", steps._announced)
 
 
-def one(root: Path, day: date, memory: str) -> None:
+def one(root: Path, day: date, overrides: list[str]) -> None:
     """Plan and run the pipeline as of a day, and print both."""
     from featurelib.config import load_project
     from featurelib.pipeline.context import Context, Place
@@ -97,8 +97,7 @@ def one(root: Path, day: date, memory: str) -> None:
     from featurelib.pipeline.steps import run_pipeline
     from featurelib.session import build_session
 
-    overrides = [f"root={root}", f"spark.driver_memory={memory}"]
-    project = load_project("conf/flights", env="local", overrides=overrides)
+    project = load_project("conf/flights", env="local", overrides=[f"root={root}", *overrides])
     moment = datetime(day.year, day.month, day.day, tzinfo=UTC)
     began = time.perf_counter()
     before = {step.step: step for step in plan(Place(project, moment), steps=PIPELINE).steps}
@@ -129,17 +128,18 @@ def main() -> None:
     )
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--days", type=date.fromisoformat, nargs="+", required=True)
-    parser.add_argument("--memory", default="3g")
+    parser.add_argument("-c", dest="overrides", action="append", default=[], help="a setting, as key=value")
     given = parser.parse_args()
     if len(given.days) == 1:
-        one(given.root, given.days[0], given.memory)
+        one(given.root, given.days[0], given.overrides)
         return
     from featurelib.pipeline.flights import land_flights
 
     land_flights(str(given.root / "landing"), until=max(given.days) + timedelta(days=1))
     for day in given.days:
         command = [sys.executable, "-m", "benchmarks.overhead", "--root", str(given.root)]
-        subprocess.run([*command, "--days", str(day), "--memory", given.memory], check=True)
+        options = [word for override in given.overrides for word in ("-c", override)]
+        subprocess.run([*command, "--days", str(day), *options], check=True)
 
 
 if __name__ == "__main__":
