@@ -49,6 +49,7 @@ __all__ = [
     "LiftStep",
     "ModelSpec",
     "Name",
+    "Predictions",
     "Project",
     "QualityGate",
     "QualityRule",
@@ -328,6 +329,12 @@ class ModelSpec(Spec):
     description: str = ""
 
 
+class Predictions(Spec):
+    """What becomes of predictions: with late or corrected data they are kept as made, or made again."""
+
+    late_data: Literal["keep", "rescore"] = "keep"
+
+
 class Project(Spec):
     """Everything a run needs to know: the settings and the pipeline's definition."""
 
@@ -347,3 +354,4 @@ class Project(Spec):
     split: Split
     models: dict[Name, ModelSpec]
     score_from: date | None = None
+    predictions: Predictions = Predictions()

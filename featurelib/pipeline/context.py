@@ -151,6 +151,16 @@ class TableNames:
         """One row a prediction."""
         return f"predictions.{self.pipeline}"
 
+    @property
+    def superseded(self) -> str:
+        """Predictions that were replaced because data came late or was corrected."""
+        return f"predictions.{self.pipeline}_superseded"
+
+    @property
+    def rescored(self) -> str:
+        """The runs of the feature step whose touched rows were predicted again."""
+        return f"predictions.{self.pipeline}_rescored"
+
 
 @dataclass(frozen=True)
 class StepResult:

@@ -7,7 +7,7 @@ and adds what its own will.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import groupby
@@ -22,12 +22,14 @@ from featurelib.pipeline.days import ALL_DAYS, DayRange, runs_of
 from featurelib.pipeline.evolution import silver_changes
 from featurelib.pipeline.ingest import not_loaded
 from featurelib.pipeline.ledger import ledger_rows
+from featurelib.pipeline.rescore import late_predictions
 from featurelib.pipeline.train import submission_id
 from featurelib.registry.look import submitted_ids
 from featurelib.tables import published, read_arrow, snapshot
 
 NEW, MISSING, LATE = "new data", "missing", "late data"
 CHANGED_COLUMNS = "changed columns"
+RESCORED = "late or corrected data"
 REBUILT, CHANGED, ASKED = "upstream rebuilt", "changed definition", "asked for"
 ONE_DAY = timedelta(days=1)
 _WEEK = timedelta(days=7)
@@ -258,6 +260,21 @@ def score_items(context: Surroundings, ahead: Outlook, *, days: DayRange = ALL_D
                 rows,
             )
         )
+    return [*items, *_rescored(context, ahead, scored)]
+
+
+def _rescored(context: Surroundings, ahead: Outlook, scored: Collection[date]) -> list[Item]:
+    """Return the predicted days whose rows are to be predicted again, or may have to be."""
+    if context.project.predictions.late_data == "keep":
+        return []
+    pending = late_predictions(context, ahead.known).days
+    reached = {day for day in ahead.features.keys() & scored if ahead.features[day] not in {NEW, MISSING}}
+    table, items = context.names.predictions, []
+    for first, end, why in intervals(dict.fromkeys(pending.keys() | reached, RESCORED)):
+        days = [day for day in pending.keys() | reached if first <= day < end]
+        rows = total(ahead.spine.get(day, 0) if day in reached else pending[day] for day in days)
+        size = ahead.bytes_of(context, table, rows)
+        items.append(Item(table, first, end, why, rows, size, rows, at_most=True))
     return items
 
 
