@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from featurelib.cli import run
-from featurelib.errors import ConfigError, InputError
+from featurelib.errors import ConfigError, FeaturelibError, InputError
 from featurelib.pipeline.context import Place
 from featurelib.pipeline.days import DayRange
 from featurelib.pipeline.order import PIPELINE as STEPS
@@ -307,3 +307,13 @@ def test_nothing_to_build_is_one_line(root: Path) -> None:
     for table in ("visits", "sales", "weather"):
         (root / "landing" / table).mkdir(parents=True)
     assert rendered(plan(place_in(root), steps=STEPS)) == "nothing to build"
+
+
+def test_a_published_version_that_is_gone_is_refused(cafe: Place) -> None:
+    """The log lost the version that the manifest names: a plan over something else would promise wrongly."""
+    versions = Path(cafe.project.settings.root) / "tables" / "features" / "cafe" / "_delta_log"
+    max(versions.glob("*.json")).unlink()
+    with pytest.raises(
+        FeaturelibError, match=r"(?s)'features.cafe' version 1.*a version that the log still holds"
+    ):
+        plan(cafe, steps=STEPS)
