@@ -25,6 +25,7 @@ from featurelib.cli_options import (
     Money,
     Overrides,
     Rebuild,
+    Wait,
     days_of,
     pair_of,
     project_of,
@@ -169,6 +170,7 @@ def pipeline_command(
     idle_ok: IdleOk = False,
     amount: Money = None,
     max_seconds: MaxSeconds = None,
+    wait: Wait = 0.0,
 ) -> None:
     """Run ingest, features, training set, training, scoring and monitoring, and write the report."""
     moment, project = parse_instant(as_of), project_of(pipeline, env, overrides)
@@ -183,9 +185,44 @@ def pipeline_command(
     context = _opening(project)
     from featurelib.pipeline.steps import run_pipeline
 
-    results = run_pipeline(context(as_of), budget=budget)
+    results = run_pipeline(context(as_of), budget=budget, wait=wait)
     if all(result.is_idle for result in results if result.step != "monitor") and not idle_ok:
         raise NoNewData("pipeline: every step was done before")
+
+
+@app.command("backfill", help="Fill days in chunks, each published on its own, then what follows from them.")
+def backfill_command(
+    as_of: AsOf,
+    first: First = None,
+    end: End = None,
+    chunk: Annotated[str, typer.Option("--chunk", help="Whole days, as 30d.")] = "30d",
+    env: Env = "local",
+    pipeline: Folder = "conf/flights",
+    overrides: Overrides = None,
+    idle_ok: IdleOk = False,
+    amount: Money = None,
+    max_seconds: MaxSeconds = None,
+    wait: Wait = 600.0,
+) -> None:
+    """Features chunk by chunk, training set and models, predictions chunk by chunk; a rerun goes on."""
+    from featurelib.pipeline.backfill import backfill, pieces_of, plan_of, refuse_older
+    from featurelib.pipeline.context import Place
+
+    moment, project = parse_instant(as_of), project_of(pipeline, env, overrides)
+    days, place = days_of(first, end), Place(project, moment)
+    pieces = pieces_of(place, days, chunk=chunk)
+    refuse_older(place)
+    ends = [word for word, day in (("--from", first), ("--to", end)) if day for word in (word, day)]
+    again = ["backfill", "--as-of", as_of, *ends, "--chunk", chunk, "--env", env, "--pipeline", pipeline]
+    budget = _budget(project, amount, max_seconds, again=[*again, *_given(overrides)])
+    if budget is not None:
+        left = (found for piece in pieces if (found := plan_of(place, piece)).busy)
+        if (ahead := next(left, None)) is not None:
+            budget.refuse_hopeless(ahead)
+    context = _opening(project)
+    results = backfill(context(as_of), pieces, wait=wait, budget=budget)
+    if all(result.is_idle for result in results) and not idle_ok:
+        raise NoNewData(f"backfill of {days}: every chunk was done before")
 
 
 @app.command()

@@ -73,6 +73,26 @@ def plan_command(
     typer.echo(as_json_text(found, moment) if as_json else rendered(found))
 
 
+@looking.command("impact")
+def impact_command(
+    table: Annotated[str, typer.Option("--table", help="A landed table, as silver.flights.")],
+    columns: Annotated[list[str], typer.Option("--column", help="A column of it; several may be given.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    env: Env = "local",
+    pipeline: Folder = "conf/flights",
+    overrides: Overrides = None,
+) -> None:
+    """List the features, models and tables that depend on a column; no data is read."""
+    import json
+    from dataclasses import asdict
+
+    from featurelib.pipeline.impact import asked_columns, impact, rendered
+
+    project = project_of(pipeline, env, overrides)
+    found = impact(project, *asked_columns(project, table, columns))
+    typer.echo(json.dumps(asdict(found), indent=1) if as_json else rendered(found))
+
+
 @looking.command("preview")
 def preview_command(
     views: Views = None,

@@ -35,6 +35,10 @@ MaxSeconds = Annotated[float | None, typer.Option("--max-seconds", help="Stop be
 Rebuild = Annotated[
     bool, typer.Option("--rebuild", help="Compute these days from scratch, whatever has changed.")
 ]
+Wait = Annotated[
+    float,
+    typer.Option("--wait", min=0, help="Seconds to wait while another run of the pipeline is at work."),
+]
 IdleOk = Annotated[bool, typer.Option("--idle-ok", help="Exit 0 instead of 5 when there was nothing to do.")]
 
 

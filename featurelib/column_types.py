@@ -14,6 +14,7 @@ ORDERED_TYPES: Final = NUMERIC_TYPES | {"date", "timestamp_utc", "string"}
 
 _DECIMAL: Final = re.compile(r"decimal\( *([0-9]{1,2}) *, *([0-9]{1,2}) *\)")
 _MOST_DIGITS: Final = 38
+_WHOLE_DIGITS: Final = {"int": 10, "long": 19}
 
 
 def decimal_digits(kind: str) -> tuple[int, int] | None:
@@ -28,3 +29,15 @@ def decimal_digits(kind: str) -> tuple[int, int] | None:
 def family(kind: str) -> str:
     """Return the type without its digits: ``decimal`` for every ``decimal(p,s)``."""
     return kind if decimal_digits(kind) is None else "decimal"
+
+
+def is_wider(kind: str, *, than: str) -> bool:
+    """Return whether every value of a type is one of another type too, exactly, and the types differ."""
+    if kind == than:
+        return False
+    wide, narrow = decimal_digits(kind), decimal_digits(than)
+    if wide is None:
+        return than == "int" and kind in {"long", "double"}
+    if narrow is None:
+        return than in _WHOLE_DIGITS and wide[0] - wide[1] >= _WHOLE_DIGITS[than]
+    return wide[1] >= narrow[1] and wide[0] - wide[1] >= narrow[0] - narrow[1]

@@ -19,7 +19,7 @@ from featurelib.config_draft import Draft, drafted
 from featurelib.config_layers import SECRET, Place, is_secret_key, read_layers, refuse_secrets, resolved
 from featurelib.config_tree import Problem, Scalar, dotted, leaves
 from featurelib.errors import ConfigError, nearest
-from featurelib.specs import Project, RunSettings, Spec
+from featurelib.specs import Predictions, Project, RunSettings, Spec
 
 __all__ = [
     "ConfigErrors",
@@ -218,6 +218,7 @@ def _project(draft: Draft, folder: str) -> Project:
         settings=_absolute(draft.settings, draft.place.project),
         views=tuple(draft.views.values()),
         score_from=draft.score_from,
+        predictions=draft.predictions or Predictions(),
         **{section: getattr(draft, section) for section in sections},
     )
 

@@ -25,6 +25,7 @@ from featurelib.specs import (
     LandedTable,
     ModelSpec,
     Name,
+    Predictions,
     QualityGate,
     QualityRule,
     RunSettings,
@@ -52,7 +53,7 @@ _HOME = {
     "views": "features.yaml",
     "models": "models.yaml",
 }
-_OPTIONAL = ("rules", "gates", "derived", "score_from")
+_OPTIONAL = ("rules", "gates", "derived", "score_from", "predictions")
 _EXPECTED = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -86,6 +87,7 @@ class Draft:
     label: Label | None = None
     split: Split | None = None
     score_from: date | None = None
+    predictions: Predictions | None = None
     tables: dict[str, LandedTable] = field(default_factory=dict)
     entities: dict[str, Entity] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)
@@ -126,6 +128,7 @@ def drafted(tree: Node, place: Place, problems: list[Problem]) -> Draft:
     draft.label = _one(draft, "label", Label)
     draft.split = _one(draft, "split", Split)
     draft.score_from = _one(draft, "score_from", date)
+    draft.predictions = _one(draft, "predictions", Predictions)
     draft.settings = _settings(draft)
     draft.tables = _items(draft, "tables", LandedTable)
     draft.entities = _items(draft, "entities", Entity)

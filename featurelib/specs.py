@@ -27,6 +27,7 @@ from featurelib.settings_specs import (
     TrackingSettings,
 )
 from featurelib.spec_types import ColumnType, Duration, Expression, Name, Spec
+from featurelib.table_specs import LandedTable, QualityGate, QualityRule
 
 __all__ = [
     "ESTIMATOR_PARAMETERS",
@@ -48,6 +49,7 @@ __all__ = [
     "LiftStep",
     "ModelSpec",
     "Name",
+    "Predictions",
     "Project",
     "QualityGate",
     "QualityRule",
@@ -63,78 +65,6 @@ __all__ = [
     "feature_name",
     "select_names",
 ]
-
-# --- what is read ---------------------------------------------------------------------------------------
-
-
-class LandedTable(Spec):
-    """One table of the landing folder, one compressed CSV file a day, and how its rows are typed.
-
-    Attributes:
-        landing: folder below the landing root that holds ``YYYY-MM-DD.csv.gz`` files.
-        columns: the columns of the files, in order, and the type each has in silver. ``timestamp_utc``
-            takes ISO instants that say they are UTC; others go to quarantine.
-        nulls: texts that mean null.
-        derived: further silver columns, each an expression over typed or earlier derived columns.
-        derived_types: the type of each derived column.
-        transform: ``module:function`` of the pipeline's own folder (DataFrame -> DataFrame) applied to the
-            typed rows before ``derived``; it may add the columns declared in ``transform_adds`` and must
-            keep one row for each row.
-        unique: columns that identify a row; of several rows the first in file order stays, the others
-            go to quarantine.
-        every_day: False for reference tables that land now and then, as a register of planes does.
-    """
-
-    landing: str
-    columns: dict[Name, ColumnType]
-    nulls: tuple[str, ...] = ("",)
-    transform: str | None = None
-    transform_adds: dict[Name, ColumnType] = Field(default_factory=dict)
-    derived: dict[Name, Expression] = Field(default_factory=dict)
-    derived_types: dict[Name, ColumnType] = Field(default_factory=dict)
-    unique: tuple[Name, ...] = ()
-    every_day: bool = True
-    description: str = ""
-
-    @property
-    def silver_types(self) -> dict[str, ColumnType]:
-        """Column name to type of the silver table, in its column order (without identity columns)."""
-        return {**self.columns, **self.transform_adds, **self.derived_types}
-
-    @model_validator(mode="after")
-    def _names_agree(self) -> Self:
-        if set(self.derived) != set(self.derived_types):
-            odd = sorted(set(self.derived) ^ set(self.derived_types))
-            raise ValueError(f"derived and derived_types must name the same columns; only one has {odd}")
-        twice = sorted(
-            (self.columns.keys() & self.derived.keys())
-            | (self.columns.keys() & self.transform_adds.keys())
-            | (self.transform_adds.keys() & self.derived.keys())
-        )
-        if twice:
-            raise ValueError(f"column defined twice: {', '.join(twice)}")
-        for column in self.unique:
-            if column not in self.silver_types:
-                raise ValueError(f"unknown column {column!r} in unique.{nearest(column, self.silver_types)}")
-        return self
-
-
-class QualityRule(Spec):
-    """A row rule: an expression that is true for a good row. Null counts as bad unless ``nulls: pass``."""
-
-    name: Name
-    check: Expression
-    on_fail: Literal["quarantine", "warn", "fail"] = "quarantine"
-    nulls: Literal["pass", "fail"] = "fail"
-    description: str = ""
-
-
-class QualityGate(Spec):
-    """What a load must keep to be published: the greatest share quarantined, the fewest rows a file."""
-
-    max_quarantined: Annotated[float, Field(ge=0, le=1)] = 0.05
-    min_rows: Annotated[int, Field(ge=0)] = 1
-
 
 # --- what is computed -----------------------------------------------------------------------------------
 
@@ -400,6 +330,12 @@ class ModelSpec(Spec):
     description: str = ""
 
 
+class Predictions(Spec):
+    """What becomes of predictions: with late or corrected data they are kept as made, or made again."""
+
+    late_data: Literal["keep", "rescore"] = "keep"
+
+
 class Project(Spec):
     """Everything a run needs to know: the settings and the pipeline's definition."""
 
@@ -419,3 +355,4 @@ class Project(Spec):
     split: Split
     models: dict[Name, ModelSpec]
     score_from: date | None = None
+    predictions: Predictions = Predictions()

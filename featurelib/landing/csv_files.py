@@ -19,19 +19,33 @@ from pyarrow import csv, fs
 IDENTITY: Final = ("_file", "_day", "_row", "_malformed")
 """Columns that every received row carries: file, day, number in the file (from 1), text if unreadable."""
 
-INSPECTED: Final = "name string, day date, bytes long, sha256 string, rows long, fault string"
-"""Spark schema of what an inspection says of a file; ``fault`` is null for one that can be taken."""
+INSPECTED: Final = (
+    "name string, day date, bytes long, sha256 string, rows long, fault string, "
+    "missing array<string>, new array<string>"
+)
+"""Spark schema of what an inspection says of a file; ``fault`` is null for one that can be read."""
 
 _READ_BYTES: Final = 1 << 20
 
 
 class Inspection(NamedTuple):
-    """What is known of a file after reading it through once."""
+    """What is known of a file after reading it through once.
+
+    Attributes:
+        bytes: its size.
+        sha256: of its bytes.
+        rows: data rows, 0 for a file with a fault.
+        fault: why it cannot be read; None for a file that can.
+        missing: declared columns that its header lacks.
+        new: columns of its header that are not declared.
+    """
 
     bytes: int
     sha256: str
     rows: int
     fault: str | None
+    missing: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
 
 
 def inspected(batches: Iterable[pa.RecordBatch], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -46,24 +60,31 @@ def inspected(batches: Iterable[pa.RecordBatch], columns: Sequence[str]) -> Iter
                 pa.array([look.sha256 for look in looks], pa.string()),
                 pa.array([look.rows for look in looks], pa.int64()),
                 pa.array([look.fault for look in looks], pa.string()),
+                pa.array([look.missing for look in looks], pa.list_(pa.string())),
+                pa.array([look.new for look in looks], pa.list_(pa.string())),
             ],
-            names=["name", "day", "bytes", "sha256", "rows", "fault"],
+            names=["name", "day", *Inspection._fields],
         )
 
 
 def inspect(uri: str, columns: Sequence[str]) -> Inspection:
-    """Read a file through: is it whole, UTF-8, and headed by the declared columns; how many rows has it."""
+    """Read a file through: is it whole and UTF-8, what does its header say, how many rows has it."""
     raw = _Counted(uri)
     try:
-        fault = _fault(raw.decoded(), columns)
+        fault, header = _read_through(raw.decoded())
+        found = [] if fault else _names(header)
+        fault = fault or _header_fault(found, columns)
         rows = 0 if fault else sum(batch.num_rows for batch in _batches(uri, columns))
+    except pa.ArrowInvalid as error:
+        return Inspection(raw.size, raw.digest, 0, f"is no CSV: {error}")
     except (EOFError, OSError, zlib.error) as error:
         return Inspection(raw.size, raw.digest, 0, f"is cut short or damaged: {error}")
-    return Inspection(raw.size, raw.digest, rows, fault)
+    missing, new = _differences(found, columns) if fault is None else ((), ())
+    return Inspection(raw.size, raw.digest, rows, fault, missing, new)
 
 
 def received(batches: Iterable[pa.RecordBatch], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of every file as text, with their identity columns."""
+    """Yield the rows of every file as text, with their identity columns; a column it lacks is null."""
     for batch in batches:
         for name, day, uri in zip(*(batch.column(part) for part in ("name", "day", "uri")), strict=True):
             for rows in _batches(uri.as_py(), columns):
@@ -100,6 +121,7 @@ def _batches(uri: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
             column_types=dict.fromkeys(columns, pa.string()),
             strings_can_be_null=False,
             include_columns=list(columns),
+            include_missing_columns=True,
         ),
     )
     seen = 0
@@ -201,8 +223,8 @@ def _stream(uri: str) -> pa.NativeFile:
     return files.open_input_stream(path, compression="detect")
 
 
-def _fault(chunks: Iterator[bytes], columns: Sequence[str]) -> str | None:
-    """Return why a file cannot be taken, or None; reads it to its end, so that damage anywhere shows."""
+def _read_through(chunks: Iterator[bytes]) -> tuple[str | None, str]:
+    """Return why a file cannot be read, or None, and its header; read to its end: damage anywhere shows."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     header, lines, ended, fault = "", 0, False, None
     for chunk in chunks:
@@ -220,19 +242,30 @@ def _fault(chunks: Iterator[bytes], columns: Sequence[str]) -> str | None:
             ended = "\n" in header
     if fault is None and decoder.getstate()[0]:
         fault = "is not UTF-8: it ends within a character"
-    return fault or _header_fault(header.split("\n", 1)[0].rstrip("\r").lstrip("\ufeff"), columns)
+    return fault, header.split("\n", 1)[0].rstrip("\r").lstrip("\ufeff")
 
 
-def _header_fault(header: str, columns: Sequence[str]) -> str | None:
-    if not header.strip():
+def _names(header: str) -> list[str]:
+    """Return the columns as the parser of the rows knows them: a blank is part of a name."""
+    return list(csv.read_csv(pa.BufferReader(f"{header}\n".encode())).column_names) if header.strip() else []
+
+
+def _header_fault(found: Sequence[str], columns: Sequence[str]) -> str | None:
+    """Return why the columns of a header cannot be told apart, None where they can."""
+    if not found:
         return "is empty: not even a header line"
-    found = [name.strip().strip('"') for name in header.split(",")]
-    if found == list(columns):
-        return None
-    missing = [name for name in columns if name not in found]
-    extra = [name for name in found if name not in columns]
-    if missing or extra:
-        parts = [f"lacks {', '.join(missing)}"] if missing else []
-        parts += [f"has {', '.join(extra)} besides"] if extra else []
-        return f"has other columns than declared: {' and '.join(parts)}"
-    return f"has the declared columns in another order: {', '.join(found)}"
+    twice = sorted({name for name in found if found.count(name) > 1})
+    if twice:
+        return f"has columns twice: {', '.join(twice)}"
+    known = [name for name in found if name in columns]
+    if not known:
+        return f"has none of the declared columns: {', '.join(found)}"
+    if known != [name for name in columns if name in known]:
+        return f"has the declared columns in another order: {', '.join(found)}"
+    return None
+
+
+def _differences(found: Sequence[str], columns: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the declared columns that a header lacks, and its columns that are not declared."""
+    missing = tuple(name for name in columns if name not in found)
+    return missing, tuple(name for name in found if name not in columns)

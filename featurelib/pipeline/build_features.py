@@ -11,7 +11,7 @@ from featurelib.errors import ConfigError, FeaturelibError
 from featurelib.pipeline.builds import Built, built, input_tables, write_built
 from featurelib.pipeline.changes import OldVersionGone
 from featurelib.pipeline.context import Context, StepResult
-from featurelib.pipeline.days import DayRange
+from featurelib.pipeline.days import ALL_DAYS, DayRange
 from featurelib.pipeline.definitions import SPINE, changed_views, definitions, features_hash
 from featurelib.pipeline.future_events import future_events, in_words
 from featurelib.pipeline.ledger import loaded_days
@@ -20,8 +20,6 @@ from featurelib.pipeline.scans import source_inputs
 from featurelib.pipeline.tiles import update_tiles
 from featurelib.pipeline.touched import Touched, touched_rows
 from featurelib.tables import Run, begin_run, published
-
-ALL_DAYS = DayRange()
 
 
 @dataclass

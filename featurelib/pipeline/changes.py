@@ -15,7 +15,7 @@ from pyspark.sql import types as T
 
 from featurelib.pipeline.context import Context, Surroundings
 from featurelib.pipeline.days import on_days, runs_of
-from featurelib.pipeline.frames import spine_frame, to_events
+from featurelib.pipeline.frames import declared, spine_frame, to_events
 from featurelib.pipeline.scans import may_hold
 from featurelib.pipeline.silver import snapshot_file, types_of
 from featurelib.point_in_time.features import AS_OF, EVENT_TS, KNOWN_TS
@@ -130,14 +130,24 @@ def _both(
     context: Context, run: Run, table: str, changes: FileChanges, *, since: int, whole: bool
 ) -> tuple[DataFrame, DataFrame]:
     """Return old and new rows between which all changes lie: of the changed files, or of the whole table."""
-    new = run.read(table)
+    new = declared(run.read(table), context.project, table)
     if changes.is_plain and not whole:
         path = context.store.path(table)
         old, new = (_rows(new, files, path) for files in (changes.removed, changes.added))
         return old, new
     if not is_readable(context.store, table, since):
         raise OldVersionGone(table, since)
-    return read(context.spark, context.store, table, version=since), new
+    old = read(context.spark, context.store, table, version=since)
+    return like(old, new.schema), new
+
+
+def like(old: DataFrame, schema: T.StructType) -> DataFrame:
+    """Return rows of an older version with the columns and types of a newer one; what came since is null."""
+    columns = [
+        (F.col(f"`{held.name}`") if held.name in old.columns else F.lit(None)).cast(held.dataType)
+        for held in schema
+    ]
+    return old.select(*[column.alias(held.name) for column, held in zip(columns, schema, strict=True)])
 
 
 def _rows(table: DataFrame, files: Sequence[DataFile], root: str) -> DataFrame:

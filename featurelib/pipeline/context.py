@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from featurelib.pipeline.progress import Progress
 from featurelib.specs import Project
-from featurelib.tables import Store
+from featurelib.tables import Store, turn
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -70,6 +71,18 @@ class Context(Surroundings):
     spark: SparkSession
     as_of: datetime
     progress: Progress
+
+    def turn(
+        self, who: str, *, wait_seconds: float = 0.0, gives_way: bool = False
+    ) -> AbstractContextManager[None]:
+        """Hold the pipeline's turn, see :func:`featurelib.tables.turn`."""
+        return turn(
+            self.store,
+            pipeline=self.project.name,
+            run_id=self.new_run_id(who),
+            wait_seconds=wait_seconds,
+            gives_way=gives_way,
+        )
 
     def new_run_id(self, step: str) -> str:
         """Return an identity for one run of a step, as ``ingest-20131231-3f9a01c2``."""
@@ -137,6 +150,16 @@ class TableNames:
     def predictions(self) -> str:
         """One row a prediction."""
         return f"predictions.{self.pipeline}"
+
+    @property
+    def superseded(self) -> str:
+        """Predictions that were replaced because data came late or was corrected."""
+        return f"predictions.{self.pipeline}_superseded"
+
+    @property
+    def rescored(self) -> str:
+        """The runs of the feature step whose touched rows were predicted again."""
+        return f"predictions.{self.pipeline}_rescored"
 
 
 @dataclass(frozen=True)

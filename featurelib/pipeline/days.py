@@ -39,6 +39,10 @@ class DayRange:
         """Whether every day is in the range."""
         return self.first is None and self.end is None
 
+    def holds(self, day: date) -> bool:
+        """Whether a day is in the range."""
+        return (self.first is None or day >= self.first) and (self.end is None or day < self.end)
+
     def of(self, days: Iterable[date]) -> list[date]:
         """Return the days of the range, in order.
 
@@ -46,11 +50,7 @@ class DayRange:
             ConfigError: there are days, and none of them is in the range.
         """
         known = sorted(set(days))
-        chosen = [
-            day
-            for day in known
-            if (self.first is None or day >= self.first) and (self.end is None or day < self.end)
-        ]
+        chosen = [day for day in known if self.holds(day)]
         if known and not chosen:
             raise ConfigError(
                 f"days {self}: none of them is loaded",
@@ -58,6 +58,9 @@ class DayRange:
                 "ingest these days first, or correct --from and --to",
             )
         return chosen
+
+
+ALL_DAYS = DayRange()
 
 
 def runs_of(days: Iterable[date]) -> list[tuple[date, date]]:

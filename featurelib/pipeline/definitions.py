@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from featurelib.config import spec_hash
 from featurelib.errors import ModelGateError
 from featurelib.operations import SAMPLED
-from featurelib.specs import Project, Spec
+from featurelib.pipeline.impact import features_of_view
+from featurelib.specs import FeatureView, Project, Spec
 
 if TYPE_CHECKING:
     from featurelib.point_in_time.tiles import TileTask
@@ -34,8 +35,9 @@ def definitions(project: Project) -> dict[str, str]:
     """
     found = {SPINE: _hash(_meaning(project.spine), _table_code(project, project.spine.table))}
     for view in project.views:
+        source = _source(project, view.source)
         sampled = sorted({SAMPLED[feature.op] for feature in view.features() if feature.op in SAMPLED})
-        found[f"{_VIEW}{view.name}"] = _hash(_meaning(view), *_source(project, view.source), *sampled)
+        found[f"{_VIEW}{view.name}"] = _hash(_meaning(view), *source, *_widened(project, view), *sampled)
     for name, derived in project.derived.items():
         found[f"{_DERIVED}{name}"] = _hash(_meaning(derived))
     return found
@@ -43,7 +45,9 @@ def definitions(project: Project) -> dict[str, str]:
 
 def tiles_definition(project: Project, source: str, task: TileTask) -> str:
     """Return the identity of a source's tiles: what decides its events, and what is kept of them."""
-    return _hash(*_source(project, source), repr(task))
+    landed = project.tables[project.sources[source].table]
+    widened = [repr(sorted(landed.widened_from.items()))] if landed.widened_from else []
+    return _hash(*_source(project, source), repr(task), *widened)
 
 
 def view_names(parts: Mapping[str, str]) -> set[str]:
@@ -100,6 +104,17 @@ def _differences(project: Project, registered: RegisteredModel) -> str:
 def _source(project: Project, name: str) -> tuple[str, str, str]:
     source = project.sources[name]
     return _meaning(source), _code_hash(project, source.transform), _table_code(project, source.table)
+
+
+def _widened(project: Project, view: FeatureView) -> list[str]:
+    """Return what was widened of the columns that a view reads: its features may have other types since."""
+    table = project.sources[view.source].table
+    types = project.tables[table].silver_types
+    return [
+        f"{column} {was} {types[column]}"
+        for column, was in sorted(project.tables[table].widened_from.items())
+        if features_of_view(project, view, table, [column])
+    ]
 
 
 def _meaning(spec: Spec) -> str:

@@ -10,7 +10,9 @@ from pyspark.sql import functions as F
 from featurelib.derived import derived_columns
 from featurelib.expressions.language import check_select
 from featurelib.pipeline.functions import pipeline_function
+from featurelib.pipeline.silver import types_of
 from featurelib.point_in_time.features import AS_OF, EVENT_TS, KNOWN_TS
+from featurelib.quality.rules import WARNINGS
 from featurelib.quality.typing import spark_type
 from featurelib.specs import Project, Source
 
@@ -51,6 +53,18 @@ def to_events(rows: DataFrame, project: Project, source: Source, *, besides: Seq
         )
     known = source.event_ts if source.known_ts is None else source.known_ts
     return events.withColumns({EVENT_TS: F.expr(source.event_ts), KNOWN_TS: F.expr(known)})
+
+
+def declared(rows: DataFrame, project: Project, table: str) -> DataFrame:
+    """Leave out the columns of a silver table that are not declared, so that they decide nothing.
+
+    Args:
+        rows: rows of the table.
+        project: the validated specs.
+        table: name of the landed table, or of its silver table.
+    """
+    known = {*types_of(project, table.removeprefix("silver.")), WARNINGS}
+    return rows.drop(*(name for name in rows.columns if name not in known))
 
 
 def tie_breakers(project: Project) -> dict[str, tuple[str, ...]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -18,6 +19,15 @@ from featurelib.landing.csv_files import INSPECTED, inspected, received
 from featurelib.landing.files import LandedFile, landed_files
 from featurelib.pipeline.context import Context, StepResult, Surroundings
 from featurelib.pipeline.days import on_days
+from featurelib.pipeline.evolution import (
+    Arriving,
+    arriving,
+    completed,
+    depends,
+    refused_columns,
+    shape,
+    silver_changes,
+)
 from featurelib.pipeline.functions import pipeline_function
 from featurelib.pipeline.ledger import loaded_sizes, write_ledger
 from featurelib.quality import rules, typing
@@ -36,11 +46,18 @@ _REASONS = T.StructField(typing.REASONS, T.ArrayType(T.StringType()))
 _WARNINGS = T.StructField(rules.WARNINGS, T.ArrayType(T.StringType()))
 _FILES_A_TASK = 64
 _FEW_FILES = 4
+_PARTITIONS = ("_month",)
+_NO_VALUE = re.compile(r"(\w+) is no ")
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What one table's load did: ``rows_in`` is always ``passed`` + ``quarantined``."""
+    """What one table's load did: ``rows_in`` is always ``passed`` + ``quarantined``.
+
+    Attributes:
+        aside: of the quarantined rows, those of files that are kept aside whole.
+        columns: columns that are new, or whose type was widened, and what became of them.
+    """
 
     table: str
     files: int
@@ -49,6 +66,8 @@ class Loaded:
     quarantined: int
     reasons: dict[str, int] = field(default_factory=dict)
     warnings: dict[str, int] = field(default_factory=dict)
+    aside: int = 0
+    columns: dict[str, str] = field(default_factory=dict)
 
 
 def ingest(context: Context) -> StepResult:
@@ -57,6 +76,7 @@ def ingest(context: Context) -> StepResult:
     Raises:
         InputError: a file is damaged, or not what was declared, or has changed since it was loaded; nothing
             was written.
+        ConfigError: a column has another type in silver than declared; nothing was written.
         QualityGateError: too many rows are bad; nothing was published.
     """
     loaded = loaded_sizes(context)
@@ -65,18 +85,28 @@ def ingest(context: Context) -> StepResult:
         for name, table in context.project.tables.items()
     }
     new = {name: files for name, files in new.items() if files}
-    if not new:
+    changes = {name: silver_changes(context, name) for name in context.project.tables}
+    changes = {name: found for name, found in changes.items() if found}
+    if not new and not changes:
         return StepResult("ingest", f"no day before {context.as_of:%Y-%m-%d} is left to load")
     ledger = {name: _inspection(context, name, files) for name, files in new.items()}
     _refuse_faults(context, ledger)
     run_id = context.new_run_id("ingest")
     with begin_run(context.spark, context.store, pipeline=context.project.name, run_id=run_id) as run:
+        names = list(dict.fromkeys((*new, *changes)))
         loads = run_beside(
-            [partial(_load, context, run, name, files, ledger[name]) for name, files in new.items()],
+            [
+                partial(_load, context, run, name, new[name], ledger[name])
+                if name in new
+                else partial(_reshaped, context, run, name)
+                for name in names
+            ],
             spark=context.spark,
-            at_once=len(new),
+            at_once=len(names),
         )
-        write_ledger(context, run, ledger)
+        loads = [replace(load, columns={**changes.get(load.table, {}), **load.columns}) for load in loads]
+        if ledger:
+            write_ledger(context, run, ledger)
         run.publish(published_at=context.as_of)
     return StepResult(
         "ingest",
@@ -127,7 +157,11 @@ def _inspection(context: Context, name: str, files: Sequence[LandedFile]) -> lis
 def _refuse_faults(context: Context, ledger: dict[str, list[dict[str, Any]]]) -> None:
     """Refuse the load when a file cannot be taken; all such files are named."""
     faults = [f"{row['name']} {row['fault']}" for rows in ledger.values() for row in rows if row["fault"]]
+    needed = ""
     for name, rows in ledger.items():
+        odd, dropped = refused_columns(context.project, name, rows)
+        faults += odd
+        needed += depends(context.project, name, dropped)
         fewest = context.project.gates.get(name, QualityGate()).min_rows
         faults += [
             f"{row['name']} has {row['rows']} rows, fewer than gates.{name}.min_rows = {fewest}"
@@ -136,10 +170,23 @@ def _refuse_faults(context: Context, ledger: dict[str, list[dict[str, Any]]]) ->
         ]
     if faults:
         raise InputError(
-            f"{len(faults)} landed file(s) cannot be taken:\n    " + "\n    ".join(faults),
+            f"{len(faults)} landed file(s) cannot be taken:\n    " + "\n    ".join(faults) + needed,
             "whole UTF-8 CSV files with the declared header and rows",
-            "land them again, then rerun; nothing was written",
+            "land them again, then rerun; nothing was written" + _instead(ledger, lacks=bool(needed)),
         )
+
+
+def _instead(ledger: Mapping[str, Sequence[Mapping[str, Any]]], *, lacks: bool) -> str:
+    """Return what else can be done about columns that came or went."""
+    said = ""
+    if lacks:
+        said += (
+            "; or take the columns out of sources.yaml with all that needs them (featurelib impact), or "
+            "say in columns_since from which day on files have them"
+        )
+    if any(row["new"] for rows in ledger.values() for row in rows):
+        said += "; or declare the new columns, or say on_new_columns: ignore, quarantine or evolve"
+    return said
 
 
 def _listed(context: Context, files: Sequence[LandedFile]) -> DataFrame:
@@ -163,63 +210,98 @@ def _load(
     computed at all.
     """
     context.progress.step(f"{name}: {len(files)} files")
-    table = context.project.tables[name]
+    reads = arriving(context, name, ledger)
+    table = reads.table
     days, rows_in = on_days(file.day for file in files), sum(row["rows"] for row in ledger)
-    _append_bronze(context, run, name, files)
-    judged = _judged(context, run.read(context.names.bronze(name)).where(days), name)
-    _create_judged(context, run, name, table)
+    _append_bronze(context, run, name, table, files)
+    judged = _judged(context, run.read(context.names.bronze(name)).where(days), name, reads)
+    _shape_judged(context, run, name, table)
     silver = rules.only_good(judged).select(*table.silver_types, *_names(_IDENTITY), rules.WARNINGS, "_month")
+    silver = completed(silver, run, context.names.silver(name))
     warnings = _append_counting_warnings(context, run, name, silver)
     passed = _added(context, run, context.names.silver(name))
     if passed != rows_in:
         bad = rules.only_bad(judged).select(*_received(table), typing.REASONS, "_month")
-        run.append(bad, context.names.quarantine(name))
+        run.append(completed(bad, run, context.names.quarantine(name)), context.names.quarantine(name))
     quarantined = _added(context, run, context.names.quarantine(name))
     reasons = _reasons(run.read(context.names.quarantine(name)).where(days)) if quarantined else {}
-    loaded = Loaded(name, len(files), passed + quarantined, passed, quarantined, reasons, warnings)
+    aside = sum(row["rows"] for row in ledger if row["name"] in reads.aside)
+    loaded = Loaded(
+        name,
+        len(files),
+        passed + quarantined,
+        passed,
+        quarantined,
+        reasons,
+        warnings,
+        aside,
+        dict(reads.noted),
+    )
     _check_counts(loaded, rows_in=rows_in)
     _check_gate(context, loaded)
     return loaded
 
 
-def _append_bronze(context: Context, run: Run, name: str, files: Sequence[LandedFile]) -> None:
-    columns = list(context.project.tables[name].columns)
+def _reshaped(context: Context, run: Run, name: str) -> Loaded:
+    """Bring the tables of a landed table to the declared columns; no row is added."""
+    table = context.project.tables[name]
+    _shape_bronze(context, run, name, table)
+    _shape_judged(context, run, name, table)
+    return Loaded(name, 0, 0, 0, 0)
+
+
+def _append_bronze(
+    context: Context, run: Run, name: str, table: LandedTable, files: Sequence[LandedFile]
+) -> None:
+    columns = list(table.columns)
     fields = [*(T.StructField(column, T.StringType()) for column in columns), *_IDENTITY, _MALFORMED]
     rows = _listed(context, files).mapInArrow(  # parsing files needs Arrow
         partial(received, columns=columns), T.StructType(fields)
     )
-    bronze = T.StructType([*fields, _MONTH, T.StructField("_run_id", T.StringType())])
-    table = context.project.tables[name]
-    run.create(
+    _shape_bronze(context, run, name, table)
+    loaded = rows.withColumns({"_month": F.date_format("_day", "yyyy-MM"), "_run_id": F.lit(run.run_id)})
+    run.append(completed(loaded, run, context.names.bronze(name)), context.names.bronze(name))
+
+
+def _shape_bronze(context: Context, run: Run, name: str, table: LandedTable) -> None:
+    texts = [T.StructField(column, T.StringType()) for column in table.columns]
+    run_id = T.StructField("_run_id", T.StringType())
+    shape(
+        run,
         context.names.bronze(name),
-        bronze,
-        partition_by=("_month",),
+        T.StructType([*texts, *_IDENTITY, _MALFORMED, _MONTH, run_id]),
+        partition_by=_PARTITIONS,
         description=f"As received. {table.description}",
     )
-    loaded = rows.withColumns({"_month": F.date_format("_day", "yyyy-MM"), "_run_id": F.lit(run.run_id)})
-    run.append(loaded, context.names.bronze(name))
 
 
-def _judged(context: Context, bronze: DataFrame, name: str) -> DataFrame:
+def _judged(context: Context, bronze: DataFrame, name: str, reads: Arriving) -> DataFrame:
     """Return bronze rows with typed and derived columns, the received texts, reasons and warnings."""
-    table = context.project.tables[name]
+    table = reads.table
     received_texts = [F.col(column).alias(f"_received_{column}") for column in table.columns]
     typed = typing.to_typed(bronze.select("*", *received_texts), table=table)
+    for file, new in reads.aside.items():
+        why = F.array(F.lit(f"the file has new columns: {', '.join(new)}"))
+        reasons = F.concat(F.col(typing.REASONS), why)
+        kept = F.when(F.col("_file") == file, reasons).otherwise(F.col(typing.REASONS))
+        typed = typed.withColumn(typing.REASONS, kept)
     if table.transform is not None:
-        typed = typed.transform(pipeline_function(context.project.folder, table.transform))
+        function = pipeline_function(context.project.folder, table.transform)
+        typed = typing.transformed(typed, function, table=table)
     prepared = typing.with_prepared(typed, table=table)
     return rules.with_judgement(prepared, rules=context.project.rules.get(name, ()), unique=table.unique)
 
 
-def _create_judged(context: Context, run: Run, name: str, table: LandedTable) -> None:
+def _shape_judged(context: Context, run: Run, name: str, table: LandedTable) -> None:
     silver = T.StructType([*typing.silver_schema(table).fields, *_IDENTITY, _WARNINGS, _MONTH])
     texts = [T.StructField(column, T.StringType()) for column in table.columns]
     bad = T.StructType([*texts, *_IDENTITY, _MALFORMED, _REASONS, _MONTH])
-    run.create(context.names.silver(name), silver, partition_by=("_month",), description=table.description)
-    run.create(
+    shape(run, context.names.silver(name), silver, partition_by=_PARTITIONS, description=table.description)
+    shape(
+        run,
         context.names.quarantine(name),
         bad,
-        partition_by=("_month",),
+        partition_by=_PARTITIONS,
         description=f"Rows of {name} that are not good, as received, with every reason.",
     )
 
@@ -269,13 +351,15 @@ def _check_counts(loaded: Loaded, *, rows_in: int) -> None:
 
 def _check_gate(context: Context, loaded: Loaded) -> None:
     gate = context.project.gates.get(loaded.table, QualityGate())
-    share = loaded.quarantined / max(loaded.rows_in, 1)
+    share = (loaded.quarantined - loaded.aside) / max(loaded.rows_in - loaded.aside, 1)
     strict = {rule.name for rule in context.project.rules.get(loaded.table, ()) if rule.on_fail == "fail"}
     broken = sorted(strict & loaded.reasons.keys())
     if share > gate.max_quarantined or broken:
         reasons = ", ".join(f"{reason} {count}" for reason, count in loaded.reasons.items())
+        retyped = [found[1] for reason in loaded.reasons if (found := _NO_VALUE.match(reason))]
         raise QualityGateError(
-            f"{loaded.table}: {loaded.quarantined} of {loaded.rows_in} rows are bad ({reasons})",
+            f"{loaded.table}: {loaded.quarantined} of {loaded.rows_in} rows are bad ({reasons})"
+            + depends(context.project, loaded.table, retyped),
             f"rules {broken} to hold for every row"
             if broken
             else f"at most {gate.max_quarantined:.1%} bad rows",
@@ -291,6 +375,8 @@ def _summary(loads: Sequence[Loaded]) -> str:
     parts = []
     for load in loads:
         text = f"{load.table} {load.rows_in:,} rows of {load.files} file{'s' * (load.files != 1)}"
+        if load.columns:
+            text += ", " + ", ".join(f"column {name} {became}" for name, became in load.columns.items())
         if load.quarantined:
             reasons = ", ".join(f"{reason} {count}" for reason, count in list(load.reasons.items())[:3])
             text += f", {load.quarantined:,} quarantined ({reasons})"

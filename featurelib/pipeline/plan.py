@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from featurelib.pipeline.build_features import ALL_DAYS
 from featurelib.pipeline.context import Surroundings
-from featurelib.pipeline.days import DayRange
+from featurelib.pipeline.days import ALL_DAYS, DayRange
 from featurelib.pipeline.estimates import Error, Past, errors, estimate, past_runs
 from featurelib.pipeline.planned import (
     Item,
@@ -102,7 +101,12 @@ def size_of(items: Sequence[Item]) -> float | None:
 
 
 def plan(
-    context: Surroundings, *, steps: Sequence[str], days: DayRange = ALL_DAYS, rebuild: bool = False
+    context: Surroundings,
+    *,
+    steps: Sequence[str],
+    days: DayRange = ALL_DAYS,
+    rebuild: bool = False,
+    scored: DayRange = ALL_DAYS,
 ) -> Plan:
     """Return what a run of these steps, in this order, would do and take, were nothing to land meanwhile.
 
@@ -111,6 +115,7 @@ def plan(
         steps: names of steps; those that can not be planned are left out.
         days: the days of the spine that the feature step is to look at; other steps know no range.
         rebuild: whether the feature step computes these days from scratch.
+        scored: the days that the scoring step is to look at.
 
     Raises:
         FeaturelibError: a step would be refused; the error is the step's own.
@@ -120,7 +125,7 @@ def plan(
         "build_features": partial(feature_items, days=days, rebuild=rebuild),
         "build_training_set": training_items,
         "train": train_items,
-        "score": score_items,
+        "score": partial(score_items, days=scored),
         "monitor": monitor_items,
     }
     ahead, past = outlook(context), past_runs(context)

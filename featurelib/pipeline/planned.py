@@ -7,7 +7,7 @@ and adds what its own will.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import groupby
@@ -18,14 +18,18 @@ from featurelib.landing.files import LandedFile
 from featurelib.pipeline.build_training_set import bounds_of, made_of, training_content
 from featurelib.pipeline.builds import Built, built
 from featurelib.pipeline.context import Surroundings
-from featurelib.pipeline.days import runs_of
+from featurelib.pipeline.days import ALL_DAYS, DayRange, runs_of
+from featurelib.pipeline.evolution import silver_changes
 from featurelib.pipeline.ingest import not_loaded
 from featurelib.pipeline.ledger import ledger_rows
+from featurelib.pipeline.rescore import late_predictions
 from featurelib.pipeline.train import submission_id
 from featurelib.registry.look import submitted_ids
 from featurelib.tables import published, read_arrow, snapshot
 
 NEW, MISSING, LATE = "new data", "missing", "late data"
+CHANGED_COLUMNS = "changed columns"
+RESCORED = "late or corrected data"
 REBUILT, CHANGED, ASKED = "upstream rebuilt", "changed definition", "asked for"
 ONE_DAY = timedelta(days=1)
 _WEEK = timedelta(days=7)
@@ -127,7 +131,7 @@ def ingest_items(context: Surroundings, ahead: Outlook) -> list[Item]:
 
     Raises:
         InputError: a file has changed since it was loaded, or has a name that is no day.
-        ConfigError: there is no landing folder.
+        ConfigError: there is no landing folder, or a column has another type in silver than declared.
     """
     items = []
     for name, table in context.project.tables.items():
@@ -136,6 +140,7 @@ def ingest_items(context: Surroundings, ahead: Outlook) -> list[Item]:
         rate = _rows_a_byte(loaded, files, list(table.columns))
         rows = {file.day: None if rate is None else round(file.bytes * rate) for file in files}
         ahead.loaded[name] = rows
+        items += _reshaping(context, name, has_files=bool(files))
         newest = max((row["day"] for row in loaded), default=date.min)
         reasons = {day: LATE if day < newest else NEW for day in rows}
         for first, end, why in intervals(reasons):
@@ -145,6 +150,22 @@ def ingest_items(context: Surroundings, ahead: Outlook) -> list[Item]:
     for day, found in ahead.loaded.get(context.project.spine.table, {}).items():
         ahead.spine[day] = total([ahead.spine.get(day, 0), found])
     return items
+
+
+def _reshaping(context: Surroundings, name: str, *, has_files: bool) -> list[Item]:
+    """Return the silver table if its columns change: all its rows are written again where a type widens.
+
+    Raises:
+        ConfigError: a column has another type than declared, and is not to be widened.
+    """
+    changes = silver_changes(context, name)
+    if not changes:
+        return []
+    table = context.names.silver(name)
+    rows = snapshot(context.store, table, published(context.store)[table]).num_records
+    widens = any(became != "added" for became in changes.values())
+    why = f"{CHANGED_COLUMNS}: {', '.join(f'{column} {became}' for column, became in changes.items())}"
+    return [Item(table, None, None, why, rows if widens else 0, None, 0 if has_files else 1)]
 
 
 def _rows_a_byte(
@@ -201,6 +222,8 @@ def train_items(context: Surroundings, ahead: Outlook) -> list[Item]:
     has_training = context.names.training in ahead.known
     if not (has_training or ahead.is_training_new):
         return []
+    if ahead.training_rows is None and (content := training_content(context)) is not None:
+        ahead.training_rows = content.rows  # the step is planned alone, as it is when it begins
     for name, model in context.project.models.items():
         why: str | None = REBUILT if has_training else MISSING
         if not ahead.is_training_new:
@@ -217,15 +240,15 @@ def train_items(context: Surroundings, ahead: Outlook) -> list[Item]:
 # --- predictions ----------------------------------------------------------------------------------------
 
 
-def score_items(context: Surroundings, ahead: Outlook) -> list[Item]:
+def score_items(context: Surroundings, ahead: Outlook, *, days: DayRange = ALL_DAYS) -> list[Item]:
     """Return the days that have features, or will have, and no prediction; size is in rows."""
     since, names = context.project.score_from or date.min, context.names
     scored = _days_of(context, names.predictions, ahead.known)
-    days = [day for day in _feature_days(ahead) if day >= since and day not in scored]
-    reasons = {day: NEW if ahead.features.get(day) == NEW else MISSING for day in days}
+    wanted = [day for day in _feature_days(ahead) if day >= since and day not in scored and days.holds(day)]
+    reasons = {day: NEW if ahead.features.get(day) == NEW else MISSING for day in wanted}
     items = []
     for first, end, why in intervals(reasons):
-        rows = rows_on(ahead, (day for day in days if first <= day < end))
+        rows = rows_on(ahead, (day for day in wanted if first <= day < end))
         items.append(
             Item(
                 names.predictions,
@@ -237,6 +260,21 @@ def score_items(context: Surroundings, ahead: Outlook) -> list[Item]:
                 rows,
             )
         )
+    return [*items, *_rescored(context, ahead, scored)]
+
+
+def _rescored(context: Surroundings, ahead: Outlook, scored: Collection[date]) -> list[Item]:
+    """Return the predicted days whose rows are to be predicted again, or may have to be."""
+    if context.project.predictions.late_data == "keep":
+        return []
+    pending = late_predictions(context, ahead.known).days
+    reached = {day for day in ahead.features.keys() & scored if ahead.features[day] not in {NEW, MISSING}}
+    table, items = context.names.predictions, []
+    for first, end, why in intervals(dict.fromkeys(pending.keys() | reached, RESCORED)):
+        days = [day for day in pending.keys() | reached if first <= day < end]
+        rows = total(ahead.spine.get(day, 0) if day in reached else pending[day] for day in days)
+        size = ahead.bytes_of(context, table, rows)
+        items.append(Item(table, first, end, why, rows, size, rows, at_most=True))
     return items
 
 

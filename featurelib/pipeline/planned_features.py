@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, timedelta
 
-from featurelib.pipeline.build_features import ALL_DAYS, check_range
+from featurelib.pipeline.build_features import check_range
 from featurelib.pipeline.builds import Stale, input_tables
 from featurelib.pipeline.changes import newest_moment, without_later
 from featurelib.pipeline.context import Surroundings
-from featurelib.pipeline.days import DayRange, runs_of
+from featurelib.pipeline.days import ALL_DAYS, DayRange, runs_of
 from featurelib.pipeline.definitions import SPINE, changed_views, definitions
 from featurelib.pipeline.planned import (
     ASKED,

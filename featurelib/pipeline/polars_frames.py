@@ -14,6 +14,7 @@ from featurelib.pipeline.silver import SilverRows, Span, types_of
 from featurelib.point_in_time.features import AS_OF, EVENT_TS, KNOWN_TS
 from featurelib.point_in_time.reach import Bounds, reach_of_views
 from featurelib.point_in_time.tasks import condition_columns
+from featurelib.quality.rules import WARNINGS
 from featurelib.specs import FeatureView, Project, Source
 
 
@@ -90,7 +91,7 @@ def to_events(
             "run the Spark command, or say it in expressions",
         )
     types: dict[str, str] = types_of(project, source.table)
-    events = rows
+    events = rows.drop(*(name for name in rows.columns if name not in types and name != WARNINGS))
     if source.sql is not None:
         chosen = check_select(source.sql, source.table, [name for name in types if name in rows.columns])
         events = _where(events, chosen.where, types, negated=filtered_out)

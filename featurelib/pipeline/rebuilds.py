@@ -14,7 +14,7 @@ from featurelib.derived import feature_names
 from featurelib.pipeline.context import Context
 from featurelib.pipeline.days import in_partitions
 from featurelib.pipeline.definitions import features_hash
-from featurelib.pipeline.frames import spine_frame, tie_breakers, with_derived
+from featurelib.pipeline.frames import declared, spine_frame, tie_breakers, with_derived
 from featurelib.pipeline.scans import Pinned, snapshot_scan, source_inputs, spine_input
 from featurelib.pipeline.tiles import engine_limits, with_tiles
 from featurelib.pipeline.touched import Touched, join_identity
@@ -158,7 +158,8 @@ def pinned(context: Context, run: Run) -> Pinned:
 
     def at_base(table: str) -> tuple[Snapshot, DataFrame]:
         name = context.names.silver(table)
-        return snapshot(context.store, name, run.base[name]), run.read(name)
+        rows = declared(run.read(name), context.project, table)
+        return snapshot(context.store, name, run.base[name]), rows
 
     return at_base
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from functools import partial
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -12,8 +13,11 @@ from featurelib.config import spec_hash
 from featurelib.errors import FeaturelibError
 from featurelib.lineage.records import LineageRecord, as_row, code_version, package_versions
 from featurelib.pipeline.context import Context, StepResult
+from featurelib.pipeline.days import ALL_DAYS, DayRange
 from featurelib.pipeline.definitions import check_features
+from featurelib.pipeline.rescore import late_predictions, stale_predictions, supersede
 from featurelib.pipeline.schemas import struct
+from featurelib.pipeline.touched import join_identity
 from featurelib.registry.tracker import LoadedModel, Tracker
 from featurelib.scoring.batch import score as predictions_of
 from featurelib.tables import Run, Stamp, append_ops, begin_run, published, snapshot
@@ -22,10 +26,16 @@ LINEAGE = "ops.lineage"
 _LINEAGE_SCHEMA = struct(lineage_id="string", run_id="string", output="string", record="string")
 
 
-def score(context: Context) -> StepResult:
+def score(context: Context, *, days: DayRange = ALL_DAYS) -> StepResult:
     """Write the champion's predictions for every day from ``score_from`` on that has none.
 
-    Grain: one row a (spine key, ``as_of_ts``). Days predicted before stay as they were predicted.
+    Grain: one row a (spine key, ``as_of_ts``). Days predicted before stay as they were predicted; where the
+    project says ``late_data: rescore``, rows that late or corrected data has touched since are predicted
+    again, and what they were is kept.
+
+    Args:
+        context: the run's surroundings.
+        days: days of the spine to look at for missing predictions; others stay as they are.
 
     Raises:
         ModelGateError: there is no champion, or its features are no longer those of the feature table.
@@ -37,27 +47,28 @@ def score(context: Context) -> StepResult:
     run_id = context.new_run_id("score")
     with begin_run(context.spark, context.store, pipeline=project.name, run_id=run_id) as run:
         features = run.read(context.names.features)
+        since = features
         if project.score_from is not None:
-            features = features.where(F.col("_day") >= F.lit(project.score_from))
-        days = _days_to_score(context, run, features)
-        if not days:
+            since = features.where(F.col("_day") >= F.lit(project.score_from))
+        wanted = [day for day in _days_to_score(context, run, since) if days.holds(day)]
+        late = late_predictions(context, run.base)
+        if not wanted and not late:
             return StepResult("score", "every day has its predictions")
         model = _champion(context, name)
         record = _record(context, run, model)
-        scored = predictions_of(
-            features.where(F.col("_day").isin(days)),
-            model,
+        predict = partial(
+            predictions_of,
+            model=model,
             keys=[*project.spine.key, "_day", "_month"],
             run_id=run_id,
             lineage_id=record.lineage_id,
         )
-        run.create(
-            context.names.predictions,
-            scored.schema,
-            partition_by=("_month",),
-            description="One row a prediction.",
-        )
-        version = run.append(scored, context.names.predictions)
+        again = 0
+        if late:
+            stale = stale_predictions(context, run, late)
+            touched = join_identity(features, stale, project, how="left_semi")
+            again = supersede(context, run, late, stale, predict(touched))
+        rows = _append(context, run, predict(since.where(F.col("_day").isin(wanted)))) if wanted else 0
         append_ops(
             context.store,
             LINEAGE,
@@ -65,21 +76,30 @@ def score(context: Context) -> StepResult:
             schema=_LINEAGE_SCHEMA,
             stamp=Stamp(run_id, project.name, run.token),
         )
-        rows = _rows(context, version) - _rows(context, run.base.get(context.names.predictions))
         run.publish(published_at=context.as_of)
+    said = [f"{rows:,} predictions of {len(wanted)} day{'s' * (len(wanted) != 1)}"] if wanted else []
+    said += [f"{again:,} predicted again for late or corrected data"] if late else []
     return StepResult(
         "score",
-        f"{rows:,} predictions of {len(days)} day{'s' * (len(days) != 1)} by {name} version {model.version}, "
-        f"lineage {record.lineage_id[:8]}",
+        f"{', '.join(said)} by {name} version {model.version}, lineage {record.lineage_id[:8]}",
         run_id,
         facts={
             "rows": rows,
-            "days": len(days),
+            "days": len(wanted),
+            "again": again,
             "lineage_id": record.lineage_id,
             "model_version": model.version,
         },
         versions=run.versions,
     )
+
+
+def _append(context: Context, run: Run, scored: DataFrame) -> int:
+    """Add predictions and return how many these are."""
+    table = context.names.predictions
+    run.create(table, scored.schema, partition_by=("_month",), description="One row a prediction.")
+    before = _rows(context, run.versions.get(table, run.base.get(table)))
+    return _rows(context, run.append(scored, table)) - before
 
 
 def _days_to_score(context: Context, run: Run, features: DataFrame) -> list[date]:

@@ -9,10 +9,10 @@ from types import MappingProxyType
 
 from featurelib.errors import FeaturelibError
 from featurelib.pipeline.budget import Budget
-from featurelib.pipeline.build_features import ALL_DAYS, build_features
+from featurelib.pipeline.build_features import build_features
 from featurelib.pipeline.build_training_set import build_training_set
 from featurelib.pipeline.context import Context, StepResult
-from featurelib.pipeline.days import DayRange
+from featurelib.pipeline.days import ALL_DAYS, DayRange
 from featurelib.pipeline.ingest import ingest
 from featurelib.pipeline.maintain import maintain
 from featurelib.pipeline.monitor import monitor
@@ -44,6 +44,7 @@ def run_step(
     context: Context,
     name: str,
     *,
+    label: str | None = None,
     announced: StepPlan | None = None,
     guard: Callable[[StepPlan], None] | None = None,
     **options: object,
@@ -53,11 +54,12 @@ def run_step(
     Args:
         context: the run's surroundings.
         name: of the step.
+        label: what the user is shown in place of the name.
         announced: what a plan made before said of it; its estimate is the one that is held against the truth.
         guard: looks at the step's plan before it begins, and raises what stops the run.
         options: those of the step.
     """
-    with context.progress.stage(name.replace("_", " ")) as stage:
+    with context.progress.stage(label or name.replace("_", " ")) as stage:
         planned = _planned(context, name, options, must=guard is not None)
         expected = None if planned is None else planned.expected(context.project.name)
         if expected is not None and announced is not None:
@@ -74,14 +76,26 @@ def run_step(
 
 
 def run_pipeline(
-    context: Context, *, steps: tuple[str, ...] = PIPELINE, budget: Budget | None = None
+    context: Context, *, steps: tuple[str, ...] = PIPELINE, budget: Budget | None = None, wait: float = 0.0
 ) -> list[StepResult]:
     """Run the steps in order and write the report; each does only what is left to do.
 
+    Args:
+        context: the run's surroundings.
+        steps: names of steps.
+        budget: what the run may take; None for no limit.
+        wait: seconds to wait where another run, or a chunk of a backfill, is at work.
+
     Raises:
         BudgetExceeded: a step does not fit into what is left of the budget; those before it are done.
+        LeaseHeld: another run was at work all the time.
     """
     begin(import_mlflow)
+    with context.turn("pipeline", wait_seconds=wait):
+        return _run_steps(context, steps, budget)
+
+
+def _run_steps(context: Context, steps: tuple[str, ...], budget: Budget | None) -> list[StepResult]:
     announced = {step.step: step for step in _announced(context, steps)}
     results = []
     for place, name in enumerate(steps):
@@ -103,7 +117,7 @@ def _planned(context: Context, name: str, options: Mapping[str, object], *, must
     days = options.get("days")
     days, rebuild = days if isinstance(days, DayRange) else ALL_DAYS, options.get("rebuild") is True
     try:
-        steps = plan(context, steps=(name,), days=days, rebuild=rebuild).steps
+        steps = plan(context, steps=(name,), days=days, rebuild=rebuild, scored=days).steps
     except FeaturelibError:
         if must:
             raise

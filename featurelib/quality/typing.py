@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from pyspark.sql import Column, DataFrame
@@ -29,6 +29,7 @@ _WORDS: Final = {kind: name for name, kind in _SPARK_TYPES.items()}
 
 _SAYS_UTC = r"^\s*\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|\+00:?00)\s*$"
 _SHOWN = 40
+_OTHERS = "_others"
 _BETWEEN = "\x1f"
 
 
@@ -60,7 +61,9 @@ def to_typed(received: DataFrame, *, table: LandedTable) -> DataFrame:
     values = texts.select(
         "*", *[_cast(F.col(_texted(name)), kind).alias(name) for name, kind in columns.items()]
     )
-    unreadable = F.when(F.col("_malformed").isNotNull(), F.lit(f"has other than {len(columns)} fields"))
+    unreadable = F.when(
+        F.col("_malformed").isNotNull(), F.lit("has another number of fields than its header")
+    )
     faults = [_fault(name, kind) for name, kind in columns.items()]
     return values.select(*columns, *others, texts_of([unreadable, *faults]).alias(REASONS))
 
@@ -69,6 +72,27 @@ def texts_of(columns: Sequence[Column]) -> Column:
     """Return the array of the texts that are not null; unlike array_compact this is compiled."""
     joined = F.concat_ws(_BETWEEN, *columns)
     return F.when(joined == "", F.expr("cast(array() as array<string>)")).otherwise(F.split(joined, _BETWEEN))
+
+
+def transformed(
+    typed: DataFrame, function: Callable[[DataFrame], DataFrame], *, table: LandedTable
+) -> DataFrame:
+    """Apply the table's transform; where it says what it reads, it is given nothing else.
+
+    All other columns go round it in one, so that a declaration that is wrong shows at once.
+    """
+    reads = {name for names in table.transform_reads.values() for name in names}
+    if not reads:
+        return typed.transform(function)
+    others = [name for name in typed.columns if name not in reads]
+    packed = typed.select(
+        *(name for name in typed.columns if name in reads), F.struct(*others).alias(_OTHERS)
+    )
+    added = packed.transform(function)
+    unpacked = [
+        F.col(f"{_OTHERS}.{name}").alias(name) if name in others else F.col(name) for name in typed.columns
+    ]
+    return added.select(*unpacked, *table.transform_adds)
 
 
 def with_prepared(typed: DataFrame, *, table: LandedTable) -> DataFrame:

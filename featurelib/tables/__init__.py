@@ -27,6 +27,7 @@ from featurelib.tables.store import (
     read,
     table_properties,
 )
+from featurelib.tables.turns import turn
 
 __all__ = [
     "ALL",
@@ -73,4 +74,5 @@ __all__ = [
     "snapshot",
     "sweep",
     "table_properties",
+    "turn",
 ]

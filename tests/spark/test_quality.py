@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from featurelib.monitoring.drift import bin_counts, reference_bins, stability_index
 from featurelib.quality import rules, typing
@@ -119,7 +121,30 @@ def test_a_malformed_row_is_quarantined(frame: Any) -> None:
     row = (None, None, None, None, None, "f.csv", DAY, 1, "JFK")
     found = typing.to_typed(frame([row], SCHEMA), table=TABLE).collect()[0]
 
-    assert found["_reasons"] == ["has other than 5 fields"]
+    assert found["_reasons"] == ["has another number of fields than its header"]
+
+
+def test_a_transform_is_given_what_it_says_it_reads(frame: Any) -> None:
+    """Its rows have the declared columns and one more; all others are there afterwards, untouched and in order."""
+    table = LandedTable(
+        landing="flights",
+        columns=TABLE.columns,
+        transform="more:with_late",
+        transform_adds={"late": "boolean"},
+        transform_reads={"late": ("delay",)},
+    )
+    seen: list[list[str]] = []
+
+    def with_late(rows: DataFrame) -> DataFrame:
+        seen.append(rows.columns)
+        return rows.select("*", (F.col("delay") > 15).alias("late"))
+
+    typed = typing.to_typed(frame([("AA", "30", "1", "NA", "x", "f.csv", DAY, 1, None)], SCHEMA), table=TABLE)
+    found = typing.transformed(typed, with_late, table=table)
+
+    assert seen == [["delay", "_others"]]
+    assert found.columns == [*typed.columns, "late"]
+    assert found.collect()[0].asDict() == {**typed.collect()[0].asDict(), "late": True}
 
 
 def test_stability_is_zero_for_equal_rows_and_counts_nulls(frame: Any) -> None:

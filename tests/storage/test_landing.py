@@ -46,9 +46,8 @@ def test_a_good_file_is_counted_and_hashed(tmp_path: Path, name: str) -> None:
     ("content", "fault"),
     [
         (b"", "is empty: not even a header line"),
-        (b"origin\nJFK\n", "lacks delay"),
-        (b"origin,delay,gate\nJFK,5,B1\n", "has gate besides"),
-        (b"origin,dely\nJFK,5\n", "lacks delay and has dely besides"),
+        (b"origin,delay,delay\nJFK,5,6\n", "has columns twice: delay"),
+        (b"JFK,5\nLGA,7\n", "has none of the declared columns: JFK, 5"),
         (b"delay,origin\n5,JFK\n", "in another order: delay, origin"),
         (b"origin,delay\nJFK,5\nM\xfcnchen,7\n", "is not UTF-8: byte 0xfc in line 3"),
         (b"origin,delay\nJFK,5\nM\xc3", "is not UTF-8: it ends within a character"),
@@ -60,6 +59,35 @@ def test_a_file_that_cannot_be_taken_says_why(tmp_path: Path, content: bytes, fa
 
     assert look.fault is not None
     assert fault in look.fault
+
+
+@pytest.mark.parametrize(
+    ("header", "missing", "new"),
+    [
+        ("origin,delay", (), ()),
+        ("origin", ("delay",), ()),
+        ("gate,origin,delay", (), ("gate",)),
+        ("origin,dely", ("delay",), ("dely",)),
+        ("origin, delay", ("delay",), (" delay",)),
+        ('"origin","delay","gate, or none"', (), ("gate, or none",)),
+    ],
+)
+def test_columns_that_came_and_went_are_named(
+    tmp_path: Path, header: str, missing: tuple[str, ...], new: tuple[str, ...]
+) -> None:
+    """Whether a file with other columns may be loaded is not for the reader to say; it says which."""
+    row = ",".join("1" for _ in header.replace("gate, or", "gate or").split(","))
+    look = inspect(land(tmp_path, "2013-01-01.csv.gz", f"{header}\n{row}\n".encode()), COLUMNS)
+
+    assert (look.rows, look.fault, look.missing, look.new) == (1, None, missing, new)
+
+
+def test_a_column_that_a_file_lacks_is_null_and_a_new_one_is_left_out(tmp_path: Path) -> None:
+    """Columns are found by their names, wherever in the file they stand; null is not the empty text."""
+    found = rows_of(land(tmp_path, "2013-01-01.csv", b"gate,origin\nB1,JFK\n,\n"))
+
+    assert [(row["origin"], row["delay"]) for row in found] == [("JFK", None), ("", None)]
+    assert "gate" not in found[0]
 
 
 @pytest.mark.parametrize("cut", [10, 20, -1, -9])

@@ -22,10 +22,13 @@ from featurelib.pipeline.schemas import struct
 from featurelib.tables import Stamp, append_ops, begin_run, published
 from tests.jobs.cafe_project import DAYS, land_day, write_cafe
 
+_WHO = {"shop": "string", "customer": "string"}
+_VISIT = {"visit_id": "string", **_WHO, "party": "int", "visited_ts": "timestamp", "tip": "double"}
+_SALE = {"sale_id": "string", **_WHO, "amount": "double", "sold_ts": "timestamp", "booked_ts": "timestamp"}
 SILVER = {
-    "visits": struct(visit_id="string", visited_ts="timestamp", _day="date"),
-    "sales": struct(sale_id="string", sold_ts="timestamp", booked_ts="timestamp", _day="date"),
-    "weather": struct(shop="string", read_ts="timestamp", _day="date"),
+    "visits": struct(**_VISIT, paid_ts="timestamp", _day="date"),
+    "sales": struct(**_SALE, note="string", _day="date"),
+    "weather": struct(shop="string", temp="double", read_ts="timestamp", _day="date"),
 }
 HOURS = {
     "visits": {"visited_ts": (10, 20)},
@@ -103,7 +106,15 @@ def predict(place: Place, days: Iterable[int]) -> None:
         run.publish(published_at=place.as_of)
 
 
-def record(place: Place, step: str, *, size: float, seconds: float, expected: float | None = None) -> None:
+def record(
+    place: Place,
+    step: str,
+    *,
+    size: float,
+    seconds: float,
+    expected: float | None = None,
+    as_of: str = "2024-01-10",
+) -> None:
     """Leave the record of a run of a step; each is a minute newer than the last."""
     global _moment  # noqa: PLW0603 - a clock of the tests' own
     _moment += timedelta(minutes=1)
@@ -111,6 +122,7 @@ def record(place: Place, step: str, *, size: float, seconds: float, expected: fl
     row = {
         "run_id": step,
         "step": step,
+        "as_of": datetime.fromisoformat(as_of).replace(tzinfo=UTC),
         "state": "done",
         "seconds": seconds,
         "facts": json.dumps({records.EXPECTED: says}),

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from featurelib.cli import run
-from featurelib.errors import ConfigError, InputError
+from featurelib.errors import ConfigError, FeaturelibError, InputError
 from featurelib.pipeline.context import Place
 from featurelib.pipeline.days import DayRange
 from featurelib.pipeline.order import PIPELINE as STEPS
 from featurelib.pipeline.plan import Plan, plan
 from featurelib.pipeline.plan_text import rendered
-from tests.jobs.cafe_project import BASE, DAYS, FEATURES, MODELS, PIPELINE
+from tests.jobs.cafe_project import BASE, DAYS, FEATURES, MODELS, PIPELINE, SOURCES
 from tests.without_spark.cafe_store import (
     build,
     day_of,
@@ -203,6 +203,12 @@ def test_labels_that_were_not_known_make_the_training_set_again(cafe: Place) -> 
     assert item[3] == "3 labels were not known yet"
 
 
+def test_training_planned_alone_knows_its_size(root: Path, cafe: Place) -> None:
+    """A step looks at its own plan when it begins: without the size there nothing would ever be learned of it."""
+    (step,) = plan(cafe, steps=("train",)).steps
+    assert step.size == 20 * cafe.project.models["tips"].tuning.trials
+
+
 def test_a_changed_model_is_trained(root: Path, cafe: Place) -> None:
     """Without a registry no model is registered: it is missing, and nothing upstream is touched."""
     found = planned(place_in(root, changed={"cafe/models.yaml": MODELS.replace("trees: 2", "trees: 3")}))
@@ -215,6 +221,31 @@ def test_a_changed_file_is_refused_as_ingest_refuses_it(root: Path, cafe: Place)
     path.write_bytes(path.read_bytes() + b" ")
     with pytest.raises(InputError, match="when it was loaded"):
         plan(cafe, steps=STEPS)
+
+
+def test_a_widened_column_rewrites_its_table(root: Path, cafe: Place) -> None:
+    """A type that is declared to widen is a reason of its own, and rows are those of the table."""
+    wide = SOURCES.replace("party: int,", "party: long,").replace(
+        "    landing: visits\n", "    landing: visits\n    widened_from: {party: int}\n"
+    )
+    found = planned(place_in(root, changed={"cafe/sources.yaml": wide}))
+    assert found["ingest"] == [("silver.visits", None, None, "changed columns: party int to long", 8)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "to_do"),
+    [
+        ("long", r"write widened_from: \{party: int\} into tables.visits"),
+        ("boolean", "does not hold every int"),
+    ],
+)
+def test_another_type_is_refused_with_what_depends_on_it(
+    root: Path, cafe: Place, kind: str, to_do: str
+) -> None:
+    """A plan refuses what ingest would, by the tables and the specs alone."""
+    retyped = SOURCES.replace("party: int,", f"party: {kind},")
+    with pytest.raises(ConfigError, match=f"(?s)party of visits is declared as {kind}.*models tips.*{to_do}"):
+        plan(place_in(root, changed={"cafe/sources.yaml": retyped}), steps=STEPS)
 
 
 def test_estimates_come_from_recorded_runs(root: Path, cafe: Place) -> None:
@@ -276,3 +307,13 @@ def test_nothing_to_build_is_one_line(root: Path) -> None:
     for table in ("visits", "sales", "weather"):
         (root / "landing" / table).mkdir(parents=True)
     assert rendered(plan(place_in(root), steps=STEPS)) == "nothing to build"
+
+
+def test_a_published_version_that_is_gone_is_refused(cafe: Place) -> None:
+    """The log lost the version that the manifest names: a plan over something else would promise wrongly."""
+    versions = Path(cafe.project.settings.root) / "tables" / "features" / "cafe" / "_delta_log"
+    max(versions.glob("*.json")).unlink()
+    with pytest.raises(
+        FeaturelibError, match=r"(?s)'features.cafe' version 1.*a version that the log still holds"
+    ):
+        plan(cafe, steps=STEPS)
