@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
 
@@ -70,12 +71,16 @@ def source_types(source: Source, table: LandedTable) -> dict[str, ColumnType | N
 # --- tables ---------------------------------------------------------------------------------------------
 
 
+_FOLDER = re.compile(r"[A-Za-z0-9_.=-]+(/[A-Za-z0-9_.=-]+)*")
+
+
 def _check_table(draft: Draft, name: str, table: LandedTable) -> None:
     path: KeyPath = ("tables", name)
-    landing = PurePosixPath(table.landing)
-    if landing.is_absolute() or ".." in landing.parts or not landing.parts or ":" in table.landing:
+    if not _FOLDER.fullmatch(table.landing) or ".." in PurePosixPath(table.landing).parts:
         draft.refuse(
-            (*path, "landing"), f"landing is {table.landing!r}", "a folder below the landing root, without .."
+            (*path, "landing"),
+            f"landing is {table.landing!r}",
+            "a folder below the landing root, without ..: letters, digits and _ . = -, joined by /",
         )
     _check_transform(draft, path, table.transform, table.transform_adds)
     known = [*table.columns, *table.transform_adds]

@@ -1,6 +1,7 @@
 """What is right and wrong with this machine, with the fix; no Spark is started and nothing is changed.
 
-Only the standard library is needed, so that it also runs where the packages could not be installed.
+Only the standard library is needed, so that it also runs where the packages could not be installed; what
+protects an environment is read with the packages of the configuration.
 """
 
 from __future__ import annotations
@@ -83,6 +84,7 @@ def checks(project_root: Path, env: str) -> list[Check]:
         check_writable("MLflow tracking folder", state / "mlflow"),
         check_port(4040, "Spark's UI", free=_port_is_free(4040)),
         check_port(5000, "MLflow's UI", free=_port_is_free(5000)),
+        *check_safety(project_root, env),
     ]
 
 
@@ -220,6 +222,29 @@ def check_writable(name: str, folder: Path) -> Check:
     except OSError as error:
         fix = "change its owner or rights, or choose another folder"
         return Check(name, "fail", f"{place}: {error.strerror}", "a folder that can be written", fix)
+
+
+def check_safety(project_root: Path, env: str) -> list[Check]:
+    """What protects an environment that is not local, by the settings of the first pipeline.
+
+    In one whose name begins with ``prod`` an open door is a failure, in others a warning.
+    """
+    pipelines = sorted(path.parent for path in (project_root / "conf").glob("*/pipeline.yaml"))
+    if env == "local" or not pipelines:
+        return []
+    if find_spec("pydantic") is None or find_spec("yaml") is None:
+        return [
+            Check("safety", "warn", "packages are missing to read conf/", "what setup.py names", REINSTALL)
+        ]
+    from featurelib.safety import findings
+
+    otherwise: State = "fail" if env.startswith("prod") else "warn"
+    return [
+        Check(one.name, "ok", one.found)
+        if one.holds
+        else Check(one.name, otherwise, one.found, one.expected, one.fix)
+        for one in findings(pipelines[0], env, os.environ)
+    ]
 
 
 # --- looking at the machine -----------------------------------------------------------------------------

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from featurelib.config import resolve_secret
+from featurelib.config_layers import SECRET
 from featurelib.errors import PreconditionError
 from featurelib.specs import SparkSettings
 
@@ -32,6 +34,15 @@ _MEANING = {  # what a query means must not depend on where it runs
 _SPEED = {  # methods above HotSpot's limit are never compiled: better that Spark does not make them
     "spark.sql.codegen.hugeMethodLimit": "8000",
 }
+_SECRETS = (  # by their names, and addresses with a password in them
+    r"(?i)passw(or)?d|passphrase|secret|token|credential|(api|access|private|account|shared|sas)[._-]?key"
+    r"|://[^/\s:@]+:[^/\s@]+@"
+)
+REDACTION = {  # what Spark blots out of its event logs, its UI and the plans in both
+    "spark.redaction.regex": _SECRETS,
+    "spark.redaction.string.regex": _SECRETS,
+    "spark.sql.redaction.options.regex": _SECRETS,
+}
 # A run of minutes on a few cores pays more for optimising compilers and collectors than it gets back.
 _LOCAL_JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m -XX:+UseParallelGC"
 # An archive that does not fit this Java or its JARs is passed over without a word.
@@ -52,9 +63,11 @@ def build_session(settings: SparkSettings, *, app_name: str) -> SparkSession:
     Three ways, told apart by the environment: ``SPARK_REMOTE`` names a Spark Connect server; under
     ``spark-submit`` and in hosted notebooks the JVM, its master and its JARs are already there; otherwise a
     local JVM is started with the master of the settings (default ``local[*]``), their driver memory and the
-    cached Delta JARs. What ``settings.conf`` says wins over everything set here.
+    cached Delta JARs. What ``settings.conf`` says wins over everything set here; secrets in it are read from
+    the environment now.
 
     Raises:
+        ConfigError: a secret is not set.
         PreconditionError: a JVM has to be started here and the Delta JARs are missing.
     """
     remote = os.environ.get("SPARK_REMOTE")
@@ -70,7 +83,9 @@ def build_session(settings: SparkSettings, *, app_name: str) -> SparkSession:
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         builder = builder.master(master)
     for key, value in conf.items():
-        builder = builder.config(key, value)
+        # Secrets become known here and nowhere else: the settings keep the reference.
+        known = resolve_secret(value, os.environ) if SECRET.fullmatch(value) else value
+        builder = builder.config(key, known)
     return builder.getOrCreate()
 
 
@@ -82,7 +97,12 @@ def session_conf(settings: SparkSettings, *, remote: str | None, launched: bool)
         remote: address of a Spark Connect server, whose own process settings cannot be changed from here.
         launched: whether the JVM runs already, so that its memory, JARs and logging are decided.
     """
-    conf = {**_MEANING, **_SPEED, "spark.sql.shuffle.partitions": str(settings.shuffle_partitions)}
+    conf = {
+        **_MEANING,
+        **_SPEED,
+        **REDACTION,
+        "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
+    }
     if remote:
         static = ("spark.sql.extensions", "spark.sql.catalog.spark_catalog", "spark.ui.showConsoleProgress")
         conf = {key: value for key, value in conf.items() if key not in static}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
+from pathlib import Path
 
 from pyarrow import fs
 
@@ -41,7 +42,7 @@ def landed_files(root: str, folder: str) -> list[LandedFile]:
 
     Raises:
         ConfigError: the folder does not exist.
-        InputError: a file is not named by its day, or two files stand for one day.
+        InputError: a file is not named by its day, two files stand for one day, or a link leads elsewhere.
     """
     files, base = fs.FileSystem.from_uri(root)
     place = f"{base}/{folder}"
@@ -58,6 +59,8 @@ def landed_files(root: str, folder: str) -> list[LandedFile]:
         if info.base_name.startswith((".", "_")):
             continue
         name = f"{folder}/{info.base_name}"
+        if isinstance(files, fs.LocalFileSystem):
+            _refuse_elsewhere(Path(place), Path(info.path), name)
         landed.append(LandedFile(_day(name, info.base_name), name, f"{prefix}/{name}", info.size))
     _refuse_same_day(sorted(landed))
     return sorted(landed)
@@ -73,6 +76,16 @@ def _day(name: str, base_name: str) -> date:
             "a name such as 2013-01-31.csv.gz",
             "rename it or take it out of the folder",
         ) from None
+
+
+def _refuse_elsewhere(folder: Path, path: Path, name: str) -> None:
+    """Refuse a link by which a file from anywhere would be loaded."""
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise InputError(
+            f"landed file {name!r} is a link to {path.resolve()}",
+            f"a file that lies in {folder}",
+            "copy the file there in place of the link",
+        )
 
 
 def _refuse_same_day(landed: Sequence[LandedFile]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from featurelib import class_archive, session
+from featurelib.errors import ConfigError
 from featurelib.specs import SparkSettings
 
 if TYPE_CHECKING:
@@ -52,3 +54,41 @@ def test_a_missing_archive_is_passed_over(archive: str) -> None:
 def test_the_job_of_the_archive_runs(spark: SparkSession, tmp_path: Path) -> None:
     """It writes, reads, sorts, shuffles, joins and aggregates: three parts and one hash."""
     assert class_archive.touch_classes(spark, str(tmp_path)) == 4
+
+
+def test_a_secret_becomes_known_where_the_session_is_built(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The settings hold the reference; Spark gets the value; one that is not set is named."""
+    settings = SparkSettings(conf={"spark.hadoop.fs.s3a.secret.key": "${secret:env/SHOP_KEY}"})
+    monkeypatch.setenv("SHOP_KEY", "hunter2")
+    assert session.session_conf(settings, remote=None, launched=True)[
+        "spark.hadoop.fs.s3a.secret.key"
+    ].startswith("${secret:")
+
+    built = session.build_session(settings, app_name="secrets")
+    try:
+        assert built.conf.get("spark.hadoop.fs.s3a.secret.key") == "hunter2"
+    finally:
+        built.conf.unset("spark.hadoop.fs.s3a.secret.key")
+    monkeypatch.delenv("SHOP_KEY")
+    with pytest.raises(ConfigError, match="SHOP_KEY is not set"):
+        session.build_session(settings, app_name="secrets")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "spark.hadoop.fs.s3a.secret.key",
+        "fs.azure.account.key.x.dfs.core.windows.net",
+        "jdbc:postgresql://me:word@host/db",
+        "MLFLOW_TRACKING_TOKEN",
+        "s3a.access-key",
+        "passphrase",
+    ],
+)
+def test_what_is_secret_by_its_name_is_blotted_out(text: str) -> None:
+    """Keys of stores, tokens, and addresses with a password in them; settings of ours are readable."""
+    patterns = session.REDACTION.values()
+    assert all(re.search(pattern, text) for pattern in patterns)
+    assert not any(re.search(pattern, "spark.sql.shuffle.partitions=8 file:///a/b@c") for pattern in patterns)

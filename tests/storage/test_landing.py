@@ -169,6 +169,16 @@ def test_a_file_not_named_by_its_day_is_refused(tmp_path: Path, name: str) -> No
         landed_files(str(tmp_path), "flights")
 
 
+def test_a_link_to_a_file_elsewhere_is_refused(tmp_path: Path) -> None:
+    """Who may drop files into the landing folder may not have any file of the machine loaded."""
+    (tmp_path / "landing" / "orders").mkdir(parents=True)
+    (tmp_path / "elsewhere.csv").write_text("a\n1\n")
+    (tmp_path / "landing" / "orders" / "2013-01-01.csv").symlink_to(tmp_path / "elsewhere.csv")
+
+    with pytest.raises(InputError, match=r"2013-01-01\.csv' is a link to .*elsewhere\.csv"):
+        landed_files(str(tmp_path / "landing"), "orders")
+
+
 def test_a_missing_landing_folder_is_named(tmp_path: Path) -> None:
     """The message says which folder, and how to set another."""
     with pytest.raises(ConfigError, match=r"no landing folder .*/flights"):
