@@ -222,7 +222,7 @@ def backfill_command(
     context = _opening(project)
     results = backfill(context(as_of), pieces, wait=wait, budget=budget)
     if all(result.is_idle for result in results) and not idle_ok:
-        raise NoNewData(f"backfill of {days}: every chunk was done before")
+        raise NoNewData(f"backfill, {days}: every chunk was done before")
 
 
 @app.command()

@@ -44,7 +44,7 @@ class Progress:
             yield stage
         stage.seconds = time.monotonic() - started
         if not self.quiet:
-            self.line(f"{name:<20}{stage.summary}  ({seconds(stage.seconds)})")
+            self.line(f"{name:<19} {stage.summary}  ({seconds(stage.seconds)})")
 
     def step(self, text: str) -> None:
         """Say how far a long stage is: replaces the live line; elsewhere a line of its own."""
