@@ -182,18 +182,12 @@ def _spine_keys(context: Context, found: Mapping[str, _Found]) -> DataFrame | No
 
 def _weighed(context: Context, found: Mapping[str, _Found]) -> Erasing:
     """Count what goes, and name what goes with it."""
-    known, names, done = published(context.store), context.names, Erasing()
-    for name, one in found.items():
-        for table in (names.bronze(name), names.silver(name), names.quarantine(name)):
-            if table in known:
-                rows = read(context.spark, context.store, table)
-                done.rows[table] = rows.join(one.rows, on=list(ROW), how="left_semi").count()
-        done.landed |= {file.name: len(rows) for file, rows in one.landed.items()}
-    keys = _spine_keys(context, found)
-    if keys is not None and names.predictions in known:
-        rows = read(context.spark, context.store, names.predictions)
-        on = list(context.project.spine.key)
-        done.rows[names.predictions] = rows.join(keys, on=on, how="left_semi").count()
+    known, done = published(context.store), Erasing()
+    for table, (keys, on) in _going(context, found).items():
+        if table in known:
+            rows = read(context.spark, context.store, table)
+            done.rows[table] = rows.join(keys, on=list(on), how="left_semi").count()
+    done.landed |= {file.name: len(rows) for one in found.values() for file, rows in one.landed.items()}
     for table in _concerned(context, found):
         done.purged.append(table)
         if table.partition(".")[0] in {"features", "training"} and table in known:
@@ -207,6 +201,20 @@ def _weighed(context: Context, found: Mapping[str, _Found]) -> Erasing:
             "train again, promote what comes of it, and delete old versions in MLflow where that is asked for"
         )
     return done
+
+
+def _going(context: Context, found: Mapping[str, _Found]) -> dict[str, tuple[DataFrame, tuple[str, ...]]]:
+    """Return the rows that go from each table, as keys and the columns that these are."""
+    names = context.names
+    rows: dict[str, tuple[DataFrame, tuple[str, ...]]] = {
+        table: (one.rows, ROW)
+        for name, one in found.items()
+        for table in (names.bronze(name), names.silver(name), names.quarantine(name))
+    }
+    keys = _spine_keys(context, found)
+    if keys is not None:
+        rows |= dict.fromkeys((names.predictions, names.superseded), (keys, context.project.spine.key))
+    return rows
 
 
 def _concerned(context: Context, found: Mapping[str, _Found]) -> list[str]:
@@ -232,14 +240,7 @@ def _remove(
     context: Context, run: Run, found: Mapping[str, _Found], done: Erasing, *, request: str, at: str
 ) -> None:
     """Take the subject's rows out of what stays, and empty what is made anew; the mark comes last."""
-    keys, names = _spine_keys(context, found), context.names
-    rows: dict[str, tuple[DataFrame, tuple[str, ...]]] = {
-        table: (one.rows, ROW)
-        for name, one in found.items()
-        for table in (names.bronze(name), names.silver(name), names.quarantine(name))
-    }
-    if keys is not None:
-        rows[names.predictions] = (keys, context.project.spine.key)
+    rows = _going(context, found)
     for table in done.purged:
         context.progress.step(f"erasing from {table}")
         mark = erasure_mark(context.store, table, request=request, at=at)

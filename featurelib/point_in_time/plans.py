@@ -35,7 +35,9 @@ _PACKED: Final = 4
 _MARGIN: Final = 8
 """How many times ``bucket_bytes`` a bucket may hold before it is refused: keys are never quite even."""
 _REPEATED: Final = 4
-"""How often the rows of a key may be gone through, rather than shuffle the spine by it."""
+"""How often the rows of a key may be gone through for ten features, rather than shuffle the spine by it."""
+_READING: Final = 10
+"""Reading and sorting an event costs about as much as so many features of it; its shuffle none the more."""
 _SLOW: Final = 8
 """An entity with less than this part of ``bucket_bytes`` keeps no worker busy for long."""
 
@@ -314,9 +316,11 @@ def _pieces(carried: int, parallelism: int, limits: Limits) -> int:
 def _shuffled_where_cheaper(key: KeyPlan, rows: int, pieces: int) -> KeyPlan:
     """Return the key, shuffled if small sources would be gone through more often than that saves."""
     events = _total(source.rows for source in key.sources)
-    if key.shuffled or events is None or pieces * events <= _REPEATED * (rows + events):
+    features = sum(len(source.features) for source in key.task.sources)
+    dearer = (_READING + features) / (_READING + 10)
+    if key.shuffled or events is None or pieces * events * dearer <= _REPEATED * (rows + events):
         return key
-    why = f"{pieces} pieces of the spine would each go through {events:,} events"
+    why = f"{pieces} pieces of the spine would each go through {events:,} events for {features} features"
     return replace(key, shuffled=True, why=why)
 
 

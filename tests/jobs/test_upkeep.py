@@ -58,13 +58,14 @@ def land_canary(context: Context) -> None:
 
 
 def predicted(context: Context) -> None:
-    """Predictions of all rows, as a run of scoring leaves them, without a model."""
+    """Predictions of all rows, and those they took the place of, as runs of scoring leave them, without a model."""
     with begin_run(context.spark, context.store, pipeline="cafe", run_id="score-1") as run:
         rows = run.read(context.names.features).select(
             "visit_id", "as_of_ts", "_day", F.lit(0.5).alias("probability")
         )
-        run.create(context.names.predictions, rows.schema)
-        run.append(rows.coalesce(1), context.names.predictions)
+        for table in (context.names.predictions, context.names.superseded):
+            run.create(table, rows.schema)
+            run.append(rows.coalesce(1), table)
         run.publish()
 
 
@@ -130,6 +131,7 @@ def test_no_file_names_an_erased_subject(with_canary: Context) -> None:
         "silver.sales": 1,
         "silver.sales_quarantine": 1,
         "predictions.cafe": 1,
+        "predictions.cafe_superseded": 1,
     }
     assert done.landed == {f"sales/{DAY}.csv.gz": 2, f"visits/{DAY}.csv.gz": 1}
     assert "predictions.cafe" in erasing_text(done)
