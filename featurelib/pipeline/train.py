@@ -57,11 +57,12 @@ def _train_one(context: Context, name: str, model: ModelSpec, comment: str) -> S
     registered = tracker.submitted(name, outbox_id)
     if registered is not None and registered.tags.get(_JUDGED_BY) == spec_hash(model.gate):
         return StepResult(name, f"{name} version {registered.version} is trained on this very training set")
-    if registered is None:
-        outbox = _waiting(context, outbox_id) or _trained(
-            context, name, model, outbox_id=outbox_id, version=version, comment=comment
+    waits = _waiting(context, outbox_id)  # also when it is registered: a run that died then did not clear it away
+    if registered is None or waits is not None:
+        registered = tracker.register(
+            waits
+            or _trained(context, name, model, outbox_id=outbox_id, version=version, comment=comment)
         )
-        registered = tracker.register(outbox)
     verdict, alias = _judged(context, tracker, registered, model)
     auc = registered.metrics["roc_auc"]
     summary = (

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from featurelib.errors import ConfigError, FeaturelibError, LeaseHeld
+from featurelib.tables.faults import fault_point
 from featurelib.tables.locks import exclusive
 from featurelib.tables.processes import Process, java_relatives, this_process
 
@@ -189,7 +190,7 @@ def acquire(
         last = _read(path)
         now = clock()
         if last is not None and not last.free_at(now):
-            raise _held(pipeline, last)
+            raise _from_the_future(path, last, now) if last.since > now else _held(pipeline, last)
         holder = Holder(
             token=1 if last is None else last.token + 1,
             run_id=run_id,
@@ -223,6 +224,16 @@ def _held(pipeline: str, holder: Holder) -> LeaseHeld:
     )
 
 
+def _from_the_future(path: Path, holder: Holder, now: float) -> LeaseHeld:
+    return LeaseHeld(
+        f"the lease of pipeline {path.stem!r}, by {holder.run_id} (pid {holder.process.pid} on {holder.host}), "
+        f"began in the future, at {_instant(holder.since)}: by the clock of this machine it is {_instant(now)}",
+        "clocks that agree and only go forward",
+        f"set the clocks right; if that run is not alive, delete {path} and run again: tokens are found in the "
+        "tables",
+    )
+
+
 def _instant(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
@@ -251,4 +262,6 @@ def _write(path: Path, holder: Holder) -> None:
         file.write(holder.to_json())
         file.flush()
         os.fsync(file.fileno())
+    fault_point("lease.drafted")
     draft.replace(path)
+    fault_point("lease.written")

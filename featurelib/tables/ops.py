@@ -9,6 +9,7 @@ from deltalake import DeltaTable
 from featurelib.errors import ConfigError, FrameError
 from featurelib.tables import log, schemas
 from featurelib.tables.creation import create_empty
+from featurelib.tables.faults import fault_point
 from featurelib.tables.log import Stamp
 from featurelib.tables.small import Rows, arrow_rows, commit_rows
 from featurelib.tables.store import MANIFESTS, OPS, Store
@@ -49,5 +50,7 @@ def append_ops(store: Store, table: str, rows: Rows, *, schema: StructType, stam
                 ", ".join(f"{field.name} {field.dataType.simpleString()}" for field in has),
                 "write to a table of another name when the columns change",
             )
+        fault_point(f"{table}.before")
         commit_rows(path, batch.select(has.fieldNames()), mode="append", stamp=stamp)
+        fault_point(f"{table}.after")
         return DeltaTable(path).version()

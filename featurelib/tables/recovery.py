@@ -11,6 +11,7 @@ from deltalake import CommitProperties, DeltaTable
 from featurelib.errors import PublishError
 from featurelib.tables import log
 from featurelib.tables.faults import fault_point
+from featurelib.tables.lease import Lease
 from featurelib.tables.log import Commit, Stamp
 from featurelib.tables.store import OPS, Store
 
@@ -73,12 +74,15 @@ def standing(store: Store, table: str, mapping: Mapping[str, int]) -> Standing |
     return Standing(table, published, newest, tuple(log.commits_after(path, published - 1)))
 
 
-def restore_leftovers(store: Store, stamp: Stamp, mapping: Mapping[str, int]) -> dict[str, Standing]:
+def restore_leftovers(
+    store: Store, stamp: Stamp, mapping: Mapping[str, int], *, lease: Lease
+) -> dict[str, Standing]:
     """Put every table of the stamp's pipeline back to its published version; return how each stood.
 
     Tables of other pipelines are left alone: their own next run sees to them.
 
     Raises:
+        LeaseHeld: a newer run has taken the lease over; what it writes is no leftover.
         PublishError: a table was changed by a program that is no run of this library.
     """
     names = [name for name in store.tables() if not name.startswith(f"{OPS}.")]
@@ -87,13 +91,13 @@ def restore_leftovers(store: Store, stamp: Stamp, mapping: Mapping[str, int]) ->
     for table in stands.values():
         if table.leftovers and table.owner in {stamp.pipeline, None}:
             _refuse_foreign(store, table)
-            restore(store, table, stamp)
+            restore(store, table, stamp, lease=lease)
         elif table.owner is None:
             _refuse_foreign(store, table)
     return stands
 
 
-def restore(store: Store, table: Standing, stamp: Stamp) -> None:
+def restore(store: Store, table: Standing, stamp: Stamp, *, lease: Lease) -> None:
     """Make the published version, files and columns, the newest one again.
 
     Transaction ids stay as they are. One commit of ``deltalake``, which takes milliseconds where Spark's
@@ -108,6 +112,7 @@ def restore(store: Store, table: Standing, stamp: Stamp) -> None:
     )
     fault_point(f"restore.{table.table}.before")
     with store.commit_lock(table.table):
+        lease.check()
         DeltaTable(store.path(table.table)).restore(
             table.published,
             commit_properties=CommitProperties(custom_metadata={"userMetadata": stamp.to_json()}),

@@ -228,6 +228,7 @@ class Run:
                 for table in sorted(self._commits.versions):
                     self._commits.verify(table)
                 moment = published_at or datetime.fromtimestamp(self._lease.clock(), UTC)
+                fault_point("publish.verified")
                 self._append_manifest(note or {}, moment)
             else:
                 _LOGGER.warning("run %s has published manifest %d already", self.run_id, earlier.sequence)
@@ -312,7 +313,8 @@ def begin_run(
         stamp = Stamp(run_id, pipeline, lease.token, plan_hash, "restore")
         with store.commit_lock(MANIFESTS):
             create_empty(store, MANIFESTS, manifests.SCHEMA, stamp=stamp)
-        stands = restore_leftovers(store, stamp, published(store))
+        stands = restore_leftovers(store, stamp, published(store), lease=lease)
+        fault_point("begin.restored")
         own = (table.token for table in stands.values() if table.owner == pipeline)
         lease.raise_token(max(own, default=0))
         stamp = Stamp(run_id, pipeline, lease.token, plan_hash)
