@@ -3,12 +3,12 @@
     python -m benchmarks.chaos --seed 1 --kills 300         all of it, an hour on two cores
     python -m benchmarks.chaos --seed 1 --only protocol     runs without Spark alone, a few minutes
 
-Of the protocol (runs, leases, manifests, recovery, without Spark): SIGKILL and an exception at every named point, and
-`--protocol-kills` at random moments. Of a whole pipeline on Spark (a market stand, all six steps): SIGKILL of the
-driver, an exception, and the death of all Python workers at every named point, and `--kills` SIGKILLs at random moments.
-After each kill the published tables are looked at for what is torn, lost or double; the end is compared row by row
-with a run that nothing disturbed, and once more by the hashes of `featurelib tables`. The seed decides the moments; how
-far a run has come by then, the machine decides.
+Of the protocol (runs, leases, manifests, recovery, without Spark): SIGKILL and an exception at every named
+point, and `--protocol-kills` at random moments. Of a whole pipeline on Spark (a market stand, all six steps):
+SIGKILL of the driver, an exception, and the death of all Python workers at every named point, and
+`--kills` SIGKILLs at random moments. After each kill the published tables are looked at for what is torn, lost or
+double; the end is compared row by row with a run that nothing disturbed, and once more by the hashes of `featurelib
+tables`. The seed decides the moments; how far a run has come by then, the machine decides.
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ from pathlib import Path
 
 from tests.chaos.kills import Death, Kills
 
-_KINDS = {"kill": "driver killed (SIGKILL)", "raise": "exception", "worker": "Python workers killed", "end": "ran on to the end"}
+_KINDS = {
+    "kill": "driver killed (SIGKILL)",
+    "raise": "exception",
+    "worker": "Python workers killed",
+    "end": "ran on to the end",
+}
 
 
 class Report:
@@ -41,10 +46,10 @@ class Report:
     def print(self) -> bool:
         print(f"\n{'what':<34}{'how':<28}{'deaths':>8}{'points':>8}{'fired':>8}{'equal':>8}{'torn':>6}")
         for (where, kind), deaths in self.rows.items():
-            points = len({d.where for d in deaths}) if where.endswith("points") else 0
-            figures = (len(deaths), points or "", *(sum(map(bool, part)) for part in (
-                [d.fired for d in deaths], [d.equal for d in deaths], [d.faults for d in deaths])))
-            print(f"{where:<34}{_KINDS[kind]:<28}{figures[0]:>8}{figures[1]:>8}{figures[2]:>8}{figures[3]:>8}{figures[4]:>6}")
+            points = len({death.where for death in deaths}) if where.endswith("points") else ""
+            fired, equal = sum(death.fired for death in deaths), sum(death.equal for death in deaths)
+            torn = sum(bool(death.faults) for death in deaths)
+            print(f"{where:<34}{_KINDS[kind]:<28}{len(deaths):>8}{points:>8}{fired:>8}{equal:>8}{torn:>6}")
         return all(death.is_mended for deaths in self.rows.values() for death in deaths)
 
 
@@ -57,7 +62,9 @@ def of_the_protocol(folder: Path, report: Report, *, seed: int, kills: int) -> N
         report.add("protocol, random moments", death)
 
 
-def of_the_pipeline(folder: Path, report: Report, *, seed: int, kills: int, kinds: list[str], minutes: float) -> None:
+def of_the_pipeline(
+    folder: Path, report: Report, *, seed: int, kills: int, kinds: list[str], minutes: float
+) -> None:
     from featurelib.session import build_session
     from featurelib.specs import SparkSettings
     from tests.chaos.stands import Stands, in_order
@@ -66,7 +73,8 @@ def of_the_pipeline(folder: Path, report: Report, *, seed: int, kills: int, kind
     settings = SparkSettings(master="local[2,4]", driver_memory="2g", shuffle_partitions=1, conf=conf)
     spark = build_session(settings, app_name="featurelib chaos")
     stands = Stands(spark, folder)
-    print(f"pipeline: {len(stands.points)} named points, seconds {({k: round(v, 1) for k, v in stands.seconds.items()})}", flush=True)
+    seconds = ", ".join(f"{step} {taken:.1f}" for step, taken in stands.seconds.items())
+    print(f"pipeline: {len(stands.points)} named points; seconds undisturbed: {seconds}", flush=True)
     for kind in kinds:
         began = time.monotonic()
         until = began + 60 * minutes
@@ -123,10 +131,17 @@ def hashes(stands, root: Path) -> list[tuple[str, int, str]]:
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--seed", type=int, default=1)
-    arguments.add_argument("--kills", type=int, default=300, help="SIGKILLs of the pipeline at random moments")
+    arguments.add_argument(
+        "--kills", type=int, default=300, help="SIGKILLs of the pipeline at random moments"
+    )
     arguments.add_argument("--protocol-kills", type=int, default=1000, help="the same of the protocol alone")
     arguments.add_argument("--only", choices=["protocol", "pipeline"])
-    arguments.add_argument("--kinds", nargs="+", default=["kill", "raise", "worker", "random"], help="of the deaths of the pipeline")
+    arguments.add_argument(
+        "--kinds",
+        nargs="+",
+        default=["kill", "raise", "worker", "random"],
+        help="of the deaths of the pipeline",
+    )
     arguments.add_argument("--minutes", type=float, default=120, help="the most that each kind may take")
     given = arguments.parse_args()
     report = Report()
@@ -135,7 +150,14 @@ def main() -> int:
         if given.only != "pipeline":
             of_the_protocol(Path(folder) / "protocol", report, seed=given.seed, kills=given.protocol_kills)
         if given.only != "protocol":
-            of_the_pipeline(Path(folder) / "pipeline", report, seed=given.seed, kills=given.kills, kinds=given.kinds, minutes=given.minutes)
+            of_the_pipeline(
+                Path(folder) / "pipeline",
+                report,
+                seed=given.seed,
+                kills=given.kills,
+                kinds=given.kinds,
+                minutes=given.minutes,
+            )
     return 0 if report.print() else 1
 
 

@@ -1,9 +1,9 @@
 """A named point in the code at which a test can end or stop the process, to prove that a rerun mends it.
 
 Nothing happens unless the environment variable ``FEATURELIB_FAULT`` names the point: ``publish.before`` (or
-``kill:publish.before``) sends SIGKILL to this process, ``stop:publish.before`` stops it until it gets SIGCONT,
-``raise:publish.before`` raises :class:`InjectedFault`; ``@3`` behind the name waits for the third time the point
-is reached. ``list:FILE`` adds the name of every point reached to the file, a line each.
+``kill:publish.before``) sends SIGKILL to this process, ``stop:publish.before`` stops it until SIGCONT,
+``raise:publish.before`` raises :class:`InjectedFault`; ``@3`` behind the name waits for the third time that
+the point is reached. ``list:FILE`` adds the name of every point reached to the file, a line each.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ The token fences: a run whose token is no longer the newest must not commit, how
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import socket
@@ -24,6 +25,7 @@ from featurelib.tables.processes import Process, java_relatives, this_process
 
 DEFAULT_TTL_SECONDS = 120.0
 _JVM_EXIT_SECONDS = 20.0
+_LOGGER = logging.getLogger(__name__)
 _PIPELINE = re.compile(r"[a-z_][a-z0-9_]*")
 
 Clock = Callable[[], float]
@@ -144,8 +146,12 @@ class Lease:
             self._thread.join()
         with exclusive(_lock_path(self._path), what=f"the lease of {self.pipeline}"):
             found = _read(self._path)
-            if found is not None and (found.token, found.run_id) == (self.token, self.run_id):
+            if found is None or (found.token, found.run_id) != (self.token, self.run_id):
+                return
+            try:
                 self._write(replace(self._holder, released=True))
+            except OSError as error:  # a full disk: what the run ended with must be told, not this
+                _LOGGER.warning("lease %s stays until this process ends or it expires: %s", self._path, error)
 
     def start_heartbeat(self) -> None:
         """Renew the lease three times a ttl until it is released or lost."""
@@ -226,11 +232,11 @@ def _held(pipeline: str, holder: Holder) -> LeaseHeld:
 
 def _from_the_future(path: Path, holder: Holder, now: float) -> LeaseHeld:
     return LeaseHeld(
-        f"the lease of pipeline {path.stem!r}, by {holder.run_id} (pid {holder.process.pid} on {holder.host}), "
-        f"began in the future, at {_instant(holder.since)}: by the clock of this machine it is {_instant(now)}",
+        f"the lease of pipeline {path.stem!r} began in the future, at {_instant(holder.since)}: by the clock "
+        f"of this machine it is {_instant(now)} (run {holder.run_id}, pid {holder.process.pid} on {holder.host})",
         "clocks that agree and only go forward",
-        f"set the clocks right; if that run is not alive, delete {path} and run again: tokens are found in the "
-        "tables",
+        f"set the clocks right; if that run is not alive, delete {path} and run again: its token stands in "
+        "the tables",
     )
 
 

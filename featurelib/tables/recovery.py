@@ -13,7 +13,7 @@ from featurelib.tables import log
 from featurelib.tables.faults import fault_point
 from featurelib.tables.lease import Lease
 from featurelib.tables.log import Commit, Stamp
-from featurelib.tables.store import OPS, Store
+from featurelib.tables.store import MANIFESTS, OPS, Store
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -72,6 +72,25 @@ def standing(store: Store, table: str, mapping: Mapping[str, int]) -> Standing |
             f"bring back {path} from a backup",
         )
     return Standing(table, published, newest, tuple(log.commits_after(path, published - 1)))
+
+
+def require_manifests(store: Store) -> None:
+    """Return quietly if ``ops.manifests`` is there, or no run has left a table yet.
+
+    Raises:
+        PublishError: it is gone: without it every published row would be taken for a leftover.
+    """
+    if log.newest_version(store.path(MANIFESTS)) is not None:
+        return
+    names = [name for name in store.tables() if not name.startswith(f"{OPS}.")]
+    stands = {name: standing(store, name, {}) for name in names}
+    orphans = [name for name, table in stands.items() if table is not None and table.owner is not None]
+    if orphans:
+        raise PublishError(
+            f"table {MANIFESTS!r} is gone, and runs have written {', '.join(orphans)}",
+            "the manifests that say which versions are published",
+            f"bring back {store.path(MANIFESTS)} from a backup; to begin anew, move the tables elsewhere",
+        )
 
 
 def restore_leftovers(

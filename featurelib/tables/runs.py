@@ -16,9 +16,10 @@ from featurelib.tables import lease as leases
 from featurelib.tables import log, manifests, schemas
 from featurelib.tables.commits import Commits, stamped_session, transaction, txn_options
 from featurelib.tables.creation import check_shape, create_empty
+from featurelib.tables.damage import room_explained
 from featurelib.tables.faults import fault_point
 from featurelib.tables.log import Stamp
-from featurelib.tables.recovery import restore_leftovers
+from featurelib.tables.recovery import require_manifests, restore_leftovers
 from featurelib.tables.small import Rows, arrow_rows, commit_rows
 from featurelib.tables.store import MANIFESTS, OPS, Store, published
 from featurelib.tables.store import read as read_version
@@ -304,14 +305,17 @@ def begin_run(
 
     Raises:
         LeaseHeld: another run of the pipeline is at work.
-        PublishError: a table was changed by something that is no run.
+        PublishError: a table was changed by something that is no run, or the manifests are gone.
+        PreconditionError: the disk is full.
     """
-    lease = leases.acquire(store.leases, pipeline=pipeline, run_id=run_id, ttl_seconds=ttl_seconds)
-    lease.start_heartbeat()
-    try:
+    with (
+        room_explained(store.root),
+        _leased(store, pipeline=pipeline, run_id=run_id, ttl_seconds=ttl_seconds) as lease,
+    ):
         fault_point("begin.leased")
         stamp = Stamp(run_id, pipeline, lease.token, plan_hash, "restore")
         with store.commit_lock(MANIFESTS):
+            require_manifests(store)
             create_empty(store, MANIFESTS, manifests.SCHEMA, stamp=stamp)
         stands = restore_leftovers(store, stamp, published(store), lease=lease)
         fault_point("begin.restored")
@@ -319,5 +323,13 @@ def begin_run(
         lease.raise_token(max(own, default=0))
         stamp = Stamp(run_id, pipeline, lease.token, plan_hash)
         yield Run(spark, store, lease, Commits(store, lease, stamp, tables=stands))
+
+
+@contextmanager
+def _leased(store: Store, *, pipeline: str, run_id: str, ttl_seconds: float) -> Iterator[Lease]:
+    lease = leases.acquire(store.leases, pipeline=pipeline, run_id=run_id, ttl_seconds=ttl_seconds)
+    lease.start_heartbeat()
+    try:
+        yield lease
     finally:
         lease.release()

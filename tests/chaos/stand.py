@@ -86,7 +86,9 @@ def land(root: Path) -> None:
         ]
         path = root / "landing" / "visits" / f"{day}.csv.gz"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(gzip.compress("\n".join([_HEADER, *rows, f"{day}X,A,many,{day}T09:00:00Z,0,", ""]).encode()))
+        path.write_bytes(
+            gzip.compress("\n".join([_HEADER, *rows, f"{day}X,A,many,{day}T09:00:00Z,0,", ""]).encode())
+        )
 
 
 def context_of(spark: SparkSession, root: Path) -> Context:

@@ -55,7 +55,11 @@ class Stands:
         )
         preload("tests.chaos.stand", "tests.storage.child", "mlflow", "mlflow.models", "pyspark.ml", "polars")
         self.spark, self.folder = spark, folder
-        self.landed, self.points, self.seconds = folder / "landed", list[tuple[str, str]](), dict[str, float]()
+        self.landed, self.points, self.seconds = (
+            folder / "landed",
+            list[tuple[str, str]](),
+            dict[str, float](),
+        )
         self.groups: dict[str, dict[str, list[str]]] = {}
         self._numbers = iter(range(10**9))
         stand.land(self.landed)
@@ -127,7 +131,9 @@ class Stands:
     def finished(self, root: Path) -> Death:
         """Let a driver go to the end, and compare."""
         faults = self._rerun(root, PIPELINE)
-        return Death("the end", "end", fired=True, equal=contents(Store(str(root))) == self.wanted, faults=faults)
+        return Death(
+            "the end", "end", fired=True, equal=contents(Store(str(root))) == self.wanted, faults=faults
+        )
 
     def _rerun(self, root: Path, steps: tuple[str, ...]) -> list[str]:
         said = []

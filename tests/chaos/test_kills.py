@@ -13,6 +13,7 @@ from tests.chaos.kills import Death, Kills
 
 @pytest.fixture(scope="module")
 def kills(tmp_path_factory: pytest.TempPathFactory) -> Kills:
+    """Stores to be disturbed."""
     return Kills(tmp_path_factory.mktemp("kills"))
 
 

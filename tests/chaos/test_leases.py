@@ -19,6 +19,7 @@ STARTS, HOLDERS, WRITERS, COMMITS = 100, 50, 8, 12
 
 @pytest.fixture(autouse=True)
 def forks() -> None:
+    """Children are forked with all imports done."""
     preload("tests.chaos.till")
 
 
@@ -35,7 +36,8 @@ def test_of_a_hundred_starts_one_runs(tmp_path: Path) -> None:
     """A hundred processes begin a run of one pipeline at one moment: one does, ninety-nine exit with 75 and say who works."""
     gate = tmp_path / "gate"
     children = [
-        Child(tmp_path / f"said{number}", start, str(tmp_path / "store"), str(gate)) for number in range(STARTS)
+        Child(tmp_path / f"said{number}", start, str(tmp_path / "store"), str(gate))
+        for number in range(STARTS)
     ]
     gate.touch()
     refused = []
@@ -52,7 +54,9 @@ def test_of_a_hundred_starts_one_runs(tmp_path: Path) -> None:
 
 def sleepy(root: str, day: str, ttl: float) -> None:
     """A run that keeps its lease for a moment only, as one of a machine that is suspended."""
-    with begin_run(till.NO_SPARK, Store(root), pipeline="till", run_id=f"stale-{day}", ttl_seconds=ttl) as run:
+    with begin_run(
+        till.NO_SPARK, Store(root), pipeline="till", run_id=f"stale-{day}", ttl_seconds=ttl
+    ) as run:
         for table in (till.SALES, till.GOOD):
             run.append_rows([{"day": day, "sale": "stale"}], table)
         run.append_rows([{"day": day, "rows": 1}], till.FILES)
@@ -99,7 +103,11 @@ def writer(root: str, name: str) -> None:
     """Commit one row after another; note each when its commit was acknowledged."""
     for number in range(COMMITS):
         version = append_ops(
-            Store(root), till.DIARY, [{"run_id": name, "step": str(number)}], schema=till.DIARY_COLUMNS, stamp=till.Stamp(name, "till", 0)
+            Store(root),
+            till.DIARY,
+            [{"run_id": name, "step": str(number)}],
+            schema=till.DIARY_COLUMNS,
+            stamp=till.Stamp(name, "till", 0),
         )
         with Path(root, f"acknowledged-{name}").open("a") as file:
             file.write(f"{version}\n")
@@ -108,9 +116,13 @@ def writer(root: str, name: str) -> None:
 def test_every_acknowledged_commit_is_in_the_log(tmp_path: Path) -> None:
     """Eight processes write to one table: versions follow each other, none is given twice, and no row is lost."""
     store = Store(str(tmp_path))
-    children = [Child(tmp_path / f"said{number}", writer, store.root, f"writer{number}") for number in range(WRITERS)]
+    children = [
+        Child(tmp_path / f"said{number}", writer, store.root, f"writer{number}") for number in range(WRITERS)
+    ]
     assert [child.exit_code() for child in children] == [0] * WRITERS
-    acknowledged = [int(line) for path in tmp_path.glob("acknowledged-*") for line in path.read_text().split()]
+    acknowledged = [
+        int(line) for path in tmp_path.glob("acknowledged-*") for line in path.read_text().split()
+    ]
     in_log = [commit.version for commit in log.commits_after(store.path(till.DIARY), -1)]
     assert sorted(acknowledged) == list(range(1, WRITERS * COMMITS + 1))
     assert in_log == list(range(WRITERS * COMMITS, -1, -1))

@@ -18,11 +18,19 @@ from featurelib.tables import Store, append_ops, begin_run, log, published, rows
 from featurelib.tables.log import Stamp
 
 DAYS = ("d1", "d2", "d3")
-FILES, SALES, GOOD, TOTALS, SEEN = "bronze.files", "bronze.sales", "silver.sales", "features.till", "features.seen"
+FILES, SALES, GOOD, TOTALS, SEEN = (
+    "bronze.files",
+    "bronze.sales",
+    "silver.sales",
+    "features.till",
+    "features.seen",
+)
 DIARY = "ops.runs"
 
 _FILES = StructType([StructField("day", StringType()), StructField("rows", LongType())])
-_SALES = StructType([StructField("day", StringType()), StructField("sale", StringType()), StructField("amount", StringType())])
+_SALES = StructType(
+    [StructField("day", StringType()), StructField("sale", StringType()), StructField("amount", StringType())]
+)
 _GOOD = StructType([*_SALES.fields[:2], StructField("amount", DoubleType())])
 _TOTALS = StructType([StructField("day", StringType()), StructField("total", DoubleType())])
 _SEEN = StructType([StructField("table", StringType()), StructField("version", LongType())])
