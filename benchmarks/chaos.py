@@ -4,10 +4,11 @@
     python -m benchmarks.chaos --seed 1 --only protocol     runs without Spark alone, a few minutes
 
 Of the protocol (runs, leases, manifests, recovery, without Spark): SIGKILL and an exception at every named
-point, and `--protocol-kills` at random moments. Of a whole pipeline on Spark (a market stand, all six steps):
-SIGKILL of the driver, an exception, and the death of all Python workers at every named point, and
-`--kills` SIGKILLs at random moments. After each kill the published tables are looked at for what is torn, lost or
-double; the end is compared row by row with a run that nothing disturbed, and once more by the hashes of `featurelib
+point, and `--protocol-kills` at random moments. Of pairs: 81 ordered pairs of operations on one table, the first
+asleep past its lease before its write, and behind it. Of a whole pipeline on Spark (a market stand, all six
+steps): SIGKILL of the driver, an exception, and the death of all Python workers at every named point, and
+`--kills` SIGKILLs at random moments. After each kill the published tables are looked at for what is torn, lost
+or double; the end is compared row by row with a run that nothing disturbed, and by the hashes of `featurelib
 tables`. The seed decides the moments; how far a run has come by then, the machine decides.
 """
 
@@ -15,18 +16,22 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
+from featurelib.tables import Store
 from tests.chaos.kills import Death, Kills
 
 _KINDS = {
     "kill": "driver killed (SIGKILL)",
     "raise": "exception",
     "worker": "Python workers killed",
+    "sleep": "asleep past its lease",
     "end": "ran on to the end",
 }
 
@@ -62,16 +67,36 @@ def of_the_protocol(folder: Path, report: Report, *, seed: int, kills: int) -> N
         report.add("protocol, random moments", death)
 
 
-def of_the_pipeline(
-    folder: Path, report: Report, *, seed: int, kills: int, kinds: list[str], minutes: float
-) -> None:
+def of_pairs(folder: Path, report: Report) -> None:
+    """All ordered pairs of operations on one table, the first asleep past its lease before or after its write."""
+    from tests.chaos.pairs import CUTS, OPERATIONS, disturbed, prepare
+
+    spark = spark_in(folder)
+    prepare(spark, Store(str(folder / "first")))
+    for number, (cut, first, second) in enumerate(product(CUTS, OPERATIONS, OPERATIONS)):
+        store = Store(str(shutil.copytree(folder / "first", folder / str(number))))
+        odd = list(disturbed(spark, store, first, second, cut))
+        report.add(
+            f"pairs, {cut}", Death(f"{first}, {second}", "sleep", fired=True, equal=not odd, faults=odd)
+        )
+    spark.stop()
+
+
+def spark_in(folder: Path):
     from featurelib.session import build_session
     from featurelib.specs import SparkSettings
-    from tests.chaos.stands import Stands, in_order
 
     conf = {"spark.log.level": "ERROR", "spark.sql.warehouse.dir": str(folder / "warehouse")}
     settings = SparkSettings(master="local[2,4]", driver_memory="2g", shuffle_partitions=1, conf=conf)
-    spark = build_session(settings, app_name="featurelib chaos")
+    return build_session(settings, app_name="featurelib chaos")
+
+
+def of_the_pipeline(
+    folder: Path, report: Report, *, seed: int, kills: int, kinds: list[str], minutes: float
+) -> None:
+    from tests.chaos.stands import Stands, in_order
+
+    spark = spark_in(folder)
     stands = Stands(spark, folder)
     seconds = ", ".join(f"{step} {taken:.1f}" for step, taken in stands.seconds.items())
     print(f"pipeline: {len(stands.points)} named points; seconds undisturbed: {seconds}", flush=True)
@@ -135,7 +160,7 @@ def main() -> int:
         "--kills", type=int, default=300, help="SIGKILLs of the pipeline at random moments"
     )
     arguments.add_argument("--protocol-kills", type=int, default=1000, help="the same of the protocol alone")
-    arguments.add_argument("--only", choices=["protocol", "pipeline"])
+    arguments.add_argument("--only", choices=["protocol", "pairs", "pipeline"])
     arguments.add_argument(
         "--kinds",
         nargs="+",
@@ -147,17 +172,13 @@ def main() -> int:
     report = Report()
     print(f"seed {given.seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        if given.only != "pipeline":
+        if given.only in {None, "protocol"}:
             of_the_protocol(Path(folder) / "protocol", report, seed=given.seed, kills=given.protocol_kills)
-        if given.only != "protocol":
-            of_the_pipeline(
-                Path(folder) / "pipeline",
-                report,
-                seed=given.seed,
-                kills=given.kills,
-                kinds=given.kinds,
-                minutes=given.minutes,
-            )
+        if given.only in {None, "pairs"}:
+            of_pairs(Path(folder) / "pairs", report)
+        if given.only in {None, "pipeline"}:
+            chosen = {"kills": given.kills, "kinds": given.kinds, "minutes": given.minutes}
+            of_the_pipeline(Path(folder) / "pipeline", report, seed=given.seed, **chosen)
     return 0 if report.print() else 1
 
 

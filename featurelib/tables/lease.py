@@ -232,8 +232,8 @@ def _held(pipeline: str, holder: Holder) -> LeaseHeld:
 
 def _from_the_future(path: Path, holder: Holder, now: float) -> LeaseHeld:
     return LeaseHeld(
-        f"the lease of pipeline {path.stem!r} began in the future, at {_instant(holder.since)}: by the clock "
-        f"of this machine it is {_instant(now)} (run {holder.run_id}, pid {holder.process.pid} on {holder.host})",
+        f"the lease of pipeline {path.stem!r} began in the future, at {_instant(holder.since)}: here it is "
+        f"{_instant(now)}. It is held by {holder.run_id} (pid {holder.process.pid} on {holder.host})",
         "clocks that agree and only go forward",
         f"set the clocks right; if that run is not alive, delete {path} and run again: its token stands in "
         "the tables",

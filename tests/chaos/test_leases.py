@@ -134,6 +134,7 @@ def test_a_lease_of_the_future_is_named(tmp_path: Path) -> None:
     """A clock that was put back leaves a lease that began later than now: the error says so instead of "wait"."""
     ahead = 1_000_000.0
     acquire(tmp_path, pipeline="till", run_id="ahead", clock=lambda: ahead)
-    with pytest.raises(LeaseHeld, match=r"began in the future.*clock") as caught:
+    with pytest.raises(LeaseHeld, match=r"began in the future") as caught:
         acquire(tmp_path, pipeline="till", run_id="now", clock=lambda: ahead - 86_400)
+    assert "set the clocks right" in caught.value.action
     assert "till.json" in caught.value.action
