@@ -3,13 +3,14 @@
     python -m benchmarks.chaos --seed 1 --kills 300         all of it, an hour on two cores
     python -m benchmarks.chaos --seed 1 --only protocol     runs without Spark alone, a few minutes
 
-Of the protocol (runs, leases, manifests, recovery, without Spark): SIGKILL and an exception at every named
-point, and `--protocol-kills` at random moments. Of pairs: 81 ordered pairs of operations on one table, the first
-asleep past its lease before its write, and behind it. Of a whole pipeline on Spark (a market stand, all six
-steps): SIGKILL of the driver, an exception, and the death of all Python workers at every named point, and
-`--kills` SIGKILLs at random moments. After each kill the published tables are looked at for what is torn, lost
-or double; the end is compared row by row with a run that nothing disturbed, and by the hashes of `featurelib
-tables`. The seed decides the moments; how far a run has come by then, the machine decides.
+Of the protocol (runs, leases, manifests, recovery, without Spark): SIGKILL and an exception at every
+named point, and `--protocol-kills` at random moments. Of pairs: 81 ordered pairs of operations on one
+table, the first asleep past its lease before its write, and behind it. Of a whole pipeline on Spark (a
+market stand, all six steps): SIGKILL of the driver, an exception, and the death of all Python workers at
+every named point, and `--kills` SIGKILLs at random moments. After each kill the published tables are
+looked at for what is torn, lost or double; the end is compared row by row with a run that nothing
+disturbed, and by the hashes of `featurelib tables`. The seed decides the moments; how far a run has come
+by then, the machine decides.
 """
 
 from __future__ import annotations
@@ -76,9 +77,8 @@ def of_pairs(folder: Path, report: Report) -> None:
     for number, (cut, first, second) in enumerate(product(CUTS, OPERATIONS, OPERATIONS)):
         store = Store(str(shutil.copytree(folder / "first", folder / str(number))))
         odd = list(disturbed(spark, store, first, second, cut))
-        report.add(
-            f"pairs, {cut}", Death(f"{first}, {second}", "sleep", fired=True, equal=not odd, faults=odd)
-        )
+        pair = f"{first}, {second}"
+        report.add(f"pairs, {cut}", Death(pair, "sleep", fired=True, equal=not odd, faults=odd))
     spark.stop()
 
 
