@@ -69,7 +69,7 @@ def of_the_protocol(folder: Path, report: Report, *, seed: int, kills: int) -> N
 
 
 def of_pairs(folder: Path, report: Report) -> None:
-    """All ordered pairs of operations on one table, the first asleep past its lease before or after its write."""
+    """All ordered pairs of operations on one table, the first asleep past its lease."""
     from tests.chaos.pairs import CUTS, OPERATIONS, disturbed, prepare
 
     spark = spark_in(folder)
