@@ -112,8 +112,10 @@ class Commits:
                 "the newest token to belong to this run",
                 "let the newer run finish; nothing of this one was published",
             )
-        self.versions[table] = before if mine is None else mine
-        return self.versions[table]
+        if mine is None:
+            return before  # and nothing to publish: the newest commit may be a VACUUM's, which is no run's
+        self.versions[table] = mine
+        return mine
 
     def _refuse_unfinished(self, table: str) -> None:
         """Publishing the table would publish what another pipeline has left in it, or is still at."""

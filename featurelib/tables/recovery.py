@@ -23,7 +23,7 @@ class Standing:
     """A table at the start of a run: its newest and published versions, and the commits since.
 
     ``published`` is 0, the empty table, when no manifest names it. ``commits`` are newest first and
-    reach back to the published version itself, which tells whose table it is.
+    reach back to the published version itself, which tells whose table it is, or to the beginning.
     """
 
     table: str
@@ -71,7 +71,12 @@ def standing(store: Store, table: str, mapping: Mapping[str, int]) -> Standing |
             "a log that reaches the published version",
             f"bring back {path} from a backup",
         )
-    return Standing(table, published, newest, tuple(log.commits_after(path, published - 1)))
+    commits = log.commits_after(path, published - 1)
+    if not any(commit.stamp for commit in commits):
+        commits = log.commits_after(
+            path, -1
+        )  # an unstamped VACUUM was published: the owner stands further back
+    return Standing(table, published, newest, tuple(commits))
 
 
 def require_manifests(store: Store) -> None:

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 
 from featurelib.errors import FeaturelibError, LeaseHeld, PreconditionError, PublishError
 from featurelib.tables import InjectedFault, Store, begin_run, published, rows_of, snapshot
 from featurelib.tables.faults import VARIABLE
-from tests.chaos import till
+from tests.chaos import till, work
 from tests.chaos.processes import Child, preload
 
 
@@ -167,7 +168,7 @@ def fill(path: Path, *, but: int) -> None:
 @pytest.mark.parametrize("room", [0, 8_192, 20_480, 32_768])
 def test_a_disk_that_fills(small_disk: Path, tmp_path: Path, room: int) -> None:
     """Wherever the room ends, the run says so and publishes nothing torn; with room again, the next run is whole."""
-    preload("tests.chaos.till")
+    preload("tests.chaos.work")
     store = Store(str(small_disk / "store"))
     till.pipeline(store.root, till.DAYS[:1])
     fill(small_disk / "ballast", but=room)
@@ -222,26 +223,15 @@ def test_two_pipelines_that_write_one_table_at_once(store: Store) -> None:
     assert sorted(row["sale"] for row in rows_of(store, till.GOOD) if row["day"] == "d7") == ["left", "right"]
 
 
-def overlapping(root: str) -> None:
-    """The step ingest of the cafe, by a driver without Spark: it is to be refused before it needs it."""
-    from featurelib.pipeline.context import Context
-    from featurelib.pipeline.ingest import ingest
-    from featurelib.pipeline.progress import Progress
-    from tests.without_spark.cafe_store import place_in
-
-    place = place_in(Path(root))
-    ingest(Context(place.project, till.NO_SPARK, place.as_of, Progress(quiet=True)))
-
-
 def test_a_day_that_was_loaded_meanwhile_is_not_loaded_twice(tmp_path: Path) -> None:
     """A load that looked at the ledger before another one published, and has its lease after it, ends with 75."""
     from featurelib.pipeline.ledger import ledger_rows
     from tests.without_spark.cafe_store import land, load, place_in
 
-    preload("tests.chaos.till")
+    preload("tests.chaos.work")
     root = tmp_path / "root"
     land(root, ("2024-01-01",))
-    late = Child(tmp_path / "said", overlapping, str(root), fault="stop:ingest.inspected")
+    late = Child(tmp_path / "said", work.overlapping, str(root), fault="stop:ingest.inspected")
     late.await_stop()
     place = place_in(root)
     load(place)
@@ -273,3 +263,33 @@ def test_a_model_is_trained_by_one_process_at_a_time(tmp_path: Path) -> None:
     with exclusive(lock, what="the training"), refused:
         train(context)
     assert not (tmp_path / "root" / "outbox").exists()
+
+
+def vacuumed(store: Store) -> None:
+    """A table whose newest commits are those of a VACUUM, which carry no stamp."""
+    end = {"timestamp": 1, "operation": "VACUUM END", "operationParameters": {"status": "COMPLETED"}}
+    log_file(store, 2).write_text(json.dumps({"commitInfo": end}))
+    assert DeltaTable(store.path(till.GOOD)).history(1)[0]["operation"].startswith("VACUUM")
+
+
+def test_an_optimize_that_finds_nothing_publishes_nothing(store: Store) -> None:
+    """Behind a VACUUM the newest version is no run's: published, it would be taken for a foreign table."""
+    vacuumed(store)
+    with begin_run(till.NO_SPARK, store, pipeline="till", run_id="compact") as run:
+        newest = run._commits.commit(till.GOOD, "optimize", lambda _: None, may_skip=True)
+        run.publish()
+    assert newest == DeltaTable(store.path(till.GOOD)).version()
+    assert published(store)[till.GOOD] == 1
+    till.pipeline(store.root)
+    assert till.faults_of(store) == []
+
+
+def test_a_store_that_published_a_vacuum_is_not_foreign(store: Store) -> None:
+    """The owner of a table is looked for behind its published version too."""
+    vacuumed(store)
+    with begin_run(till.NO_SPARK, store, pipeline="till", run_id="once") as run:
+        run._commits.versions[till.GOOD] = DeltaTable(store.path(till.GOOD)).version()
+        run._commits.verify = lambda _: None
+        run.publish()
+    till.pipeline(store.root)
+    assert till.faults_of(store) == []

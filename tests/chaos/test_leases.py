@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from featurelib.errors import LeaseHeld
-from featurelib.tables import Store, acquire, append_ops, begin_run, log, rows_of
-from tests.chaos import till
+from featurelib.tables import Store, acquire, begin_run, log, rows_of
+from tests.chaos import till, work
 from tests.chaos.processes import Child, preload
 
 STARTS, HOLDERS, WRITERS, COMMITS = 100, 50, 8, 12
@@ -20,23 +20,14 @@ STARTS, HOLDERS, WRITERS, COMMITS = 100, 50, 8, 12
 @pytest.fixture(autouse=True)
 def forks() -> None:
     """Children are forked with all imports done."""
-    preload("tests.chaos.till")
-
-
-def start(root: str, gate: str) -> None:
-    """Wait for the gate, then run while all others have started too."""
-    while not Path(gate).exists():
-        time.sleep(0.001)
-    with begin_run(till.NO_SPARK, Store(root), pipeline="till", run_id=f"start-{time.monotonic_ns()}"):
-        while not Path(f"{gate}.end").exists():
-            time.sleep(0.01)
+    preload("tests.chaos.work")
 
 
 def test_of_a_hundred_starts_one_runs(tmp_path: Path) -> None:
     """A hundred processes begin a run of one pipeline at one moment: one does, ninety-nine exit with 75 and say who works."""
     gate = tmp_path / "gate"
     children = [
-        Child(tmp_path / f"said{number}", start, str(tmp_path / "store"), str(gate))
+        Child(tmp_path / f"said{number}", work.start, str(tmp_path / "store"), str(gate))
         for number in range(STARTS)
     ]
     gate.touch()
@@ -50,17 +41,6 @@ def test_of_a_hundred_starts_one_runs(tmp_path: Path) -> None:
 
     assert sorted(codes) == [0] + [75] * (STARTS - 1)
     assert all("pipeline 'till' is run by start-" in child.said.read_text() for child in refused)
-
-
-def sleepy(root: str, day: str, ttl: float) -> None:
-    """A run that keeps its lease for a moment only, as one of a machine that is suspended."""
-    with begin_run(
-        till.NO_SPARK, Store(root), pipeline="till", run_id=f"stale-{day}", ttl_seconds=ttl
-    ) as run:
-        for table in (till.SALES, till.GOOD):
-            run.append_rows([{"day": day, "sale": "stale"}], table)
-        run.append_rows([{"day": day, "rows": 1}], till.FILES)
-        run.publish(published_at=till.MOMENT)
 
 
 SLEEPS = (
@@ -80,7 +60,7 @@ def test_holders_that_slept_past_their_lease_add_no_row(tmp_path: Path) -> None:
     till.pipeline(store.root, till.DAYS[:1])
     for number in range(HOLDERS):
         point = SLEEPS[number % len(SLEEPS)]
-        stale = Child(tmp_path / "said", sleepy, store.root, "d9", 0.05, fault=f"stop:{point}")
+        stale = Child(tmp_path / "said", work.sleepy, store.root, "d9", 0.05, fault=f"stop:{point}")
         stale.await_stop()
         assert stale.fired(point.partition("@")[0])
         expires = json.loads((store.leases / "till.json").read_text())["expires"]
@@ -99,25 +79,12 @@ def test_holders_that_slept_past_their_lease_add_no_row(tmp_path: Path) -> None:
     assert till.faults_of(store) == []
 
 
-def writer(root: str, name: str) -> None:
-    """Commit one row after another; note each when its commit was acknowledged."""
-    for number in range(COMMITS):
-        version = append_ops(
-            Store(root),
-            till.DIARY,
-            [{"run_id": name, "step": str(number)}],
-            schema=till.DIARY_COLUMNS,
-            stamp=till.Stamp(name, "till", 0),
-        )
-        with Path(root, f"acknowledged-{name}").open("a") as file:
-            file.write(f"{version}\n")
-
-
 def test_every_acknowledged_commit_is_in_the_log(tmp_path: Path) -> None:
     """Eight processes write to one table: versions follow each other, none is given twice, and no row is lost."""
     store = Store(str(tmp_path))
     children = [
-        Child(tmp_path / f"said{number}", writer, store.root, f"writer{number}") for number in range(WRITERS)
+        Child(tmp_path / f"said{number}", work.writer, store.root, f"writer{number}", COMMITS)
+        for number in range(WRITERS)
     ]
     assert [child.exit_code() for child in children] == [0] * WRITERS
     acknowledged = [
