@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from featurelib.errors import InputError, PublishError, QualityGateError
+from featurelib.errors import InputError, LeaseHeld, PublishError, QualityGateError
 from featurelib.landing.csv_files import INSPECTED, inspected, received
 from featurelib.landing.files import LandedFile, landed_files
 from featurelib.pipeline.context import Context, StepResult, Surroundings
@@ -32,7 +32,7 @@ from featurelib.pipeline.functions import pipeline_function
 from featurelib.pipeline.ledger import loaded_sizes, write_ledger
 from featurelib.quality import rules, typing
 from featurelib.specs import LandedTable, QualityGate
-from featurelib.tables import Run, begin_run, snapshot
+from featurelib.tables import Run, begin_run, fault_point, snapshot
 from featurelib.threads import run_beside
 
 _IDENTITY = [
@@ -78,6 +78,7 @@ def ingest(context: Context) -> StepResult:
             was written.
         ConfigError: a column has another type in silver than declared; nothing was written.
         QualityGateError: too many rows are bad; nothing was published.
+        LeaseHeld: another run loads, or has loaded files since this one looked.
     """
     loaded = loaded_sizes(context)
     new = {
@@ -92,7 +93,9 @@ def ingest(context: Context) -> StepResult:
     ledger = {name: _inspection(context, name, files) for name, files in new.items()}
     _refuse_faults(context, ledger)
     run_id = context.new_run_id("ingest")
+    fault_point("ingest.inspected")
     with begin_run(context.spark, context.store, pipeline=context.project.name, run_id=run_id) as run:
+        _refuse_loaded_meanwhile(context, loaded)
         names = list(dict.fromkeys((*new, *changes)))
         loads = run_beside(
             [
@@ -187,6 +190,19 @@ def _instead(ledger: Mapping[str, Sequence[Mapping[str, Any]]], *, lacks: bool) 
     if any(row["new"] for rows in ledger.values() for row in rows):
         said += "; or declare the new columns, or say on_new_columns: ignore, quarantine or evolve"
     return said
+
+
+def _refuse_loaded_meanwhile(context: Context, before: Mapping[str, Mapping[str, int]]) -> None:
+    """Refuse to load twice what another run has loaded between this one's look and its lease."""
+    now = loaded_sizes(context)
+    if now == before:
+        return
+    files = sum(len(names.keys() - before.get(table, {}).keys()) for table, names in now.items())
+    raise LeaseHeld(
+        f"another run has loaded {files} files since this one looked which are new",
+        "one run at a time",
+        "run again: it loads what is left",
+    )
 
 
 def _listed(context: Context, files: Sequence[LandedFile]) -> DataFrame:

@@ -17,6 +17,7 @@ from featurelib.tables import (
     Stamp,
     append_ops,
     current_version,
+    fault_point,
     published_version,
     read_rows,
     rows_of,
@@ -123,4 +124,8 @@ def _write(context: Context, step: str, result: StepResult, state: str, code: in
     }
     root = Path(context.project.settings.root)
     if root.is_dir():
-        (root / "_RUN.json").write_text(json.dumps(plain, indent=1, default=str), encoding="utf-8")
+        draft = root / "._RUN.json.draft"
+        draft.write_text(json.dumps(plain, indent=1, default=str), encoding="utf-8")
+        fault_point("record.drafted")
+        draft.replace(root / "_RUN.json")  # readers find the last one or this one, never a half
+        fault_point("record.written")

@@ -23,6 +23,7 @@ from featurelib.registry.tracker import Tracker
 from featurelib.registry.versions import CHAMPION, RegisteredModel
 from featurelib.specs import ModelSpec
 from featurelib.tables import published, read
+from featurelib.tables.locks import exclusive
 from featurelib.training.fit import TrainingOptions, train_model
 from featurelib.training.tuning import Trial
 
@@ -38,12 +39,19 @@ def train(context: Context, *, comment: str = "") -> StepResult:
     A model is identified by what it is made from (its spec without the gate, and the content of the training
     set), so a rerun after a crash finds what was registered, or what waits in the outbox, and goes on from
     there; and a changed gate judges what is registered once more, without training it again.
+
+    Raises:
+        LeaseHeld: another process trains the model.
     """
     if context.names.training not in published(context.store):
         raise FeaturelibError(
             "no training set was built yet", "a training set", "run build_training_set first"
         )
-    results = [_train_one(context, name, model, comment) for name, model in context.project.models.items()]
+    results = []
+    for name, model in context.project.models.items():
+        lock = context.store.leases / "models" / f"{name}.training.lock"
+        with exclusive(lock, what=f"the training of model {name}", timeout_seconds=0):
+            results.append(_train_one(context, name, model, comment))
     busy = [result for result in results if not result.is_idle]
     facts: dict[str, Any] = {key: value for result in busy for key, value in result.facts.items()}
     summary = "; ".join(result.summary for result in results)
@@ -57,11 +65,13 @@ def _train_one(context: Context, name: str, model: ModelSpec, comment: str) -> S
     registered = tracker.submitted(name, outbox_id)
     if registered is not None and registered.tags.get(_JUDGED_BY) == spec_hash(model.gate):
         return StepResult(name, f"{name} version {registered.version} is trained on this very training set")
-    if registered is None:
-        outbox = _waiting(context, outbox_id) or _trained(
-            context, name, model, outbox_id=outbox_id, version=version, comment=comment
+    waits = _waiting(
+        context, outbox_id
+    )  # also when it is registered: a run that died then did not clear it away
+    if registered is None or waits is not None:
+        registered = tracker.register(
+            waits or _trained(context, name, model, outbox_id=outbox_id, version=version, comment=comment)
         )
-        registered = tracker.register(outbox)
     verdict, alias = _judged(context, tracker, registered, model)
     auc = registered.metrics["roc_auc"]
     summary = (

@@ -136,6 +136,7 @@ class Aliases:
         self._tracker.set_aliases(self.model, dict([first]))
         fault_point("models.moved")
         self._tracker.set_aliases(self.model, dict(others))
+        fault_point("models.all_moved")
 
     def _settle(self) -> None:
         """Bring a move that has no end to one: to its own where its first alias has moved, else to none."""

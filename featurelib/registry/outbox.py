@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from featurelib.errors import ModelGateError
 from featurelib.registry.files import NATIVE, check_model_files, model_sha256
+from featurelib.tables import fault_point
 
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
@@ -65,17 +66,20 @@ def write_outbox(root: Path, *, model: PipelineModel, submission: Submission) ->
     On a cluster ``root`` must be a path that driver and executors share, as executors write the model.
     """
     folder = root.resolve() / submission.outbox_id
-    partial = folder.with_name(f".{folder.name}.partial")
+    partial = _partial(folder)
     for stale in (partial, folder):
         if stale.exists():
             shutil.rmtree(stale)
     partial.mkdir(parents=True)
     model.write().save((partial / NATIVE).as_uri())
+    fault_point("outbox.saved")
     sha256 = model_sha256(partial / NATIVE)
     record = {**asdict(submission), "sha256": sha256}
     (partial / RESULT).write_text(_json(record.pop("result")), encoding="utf-8")
     (partial / _SUBMISSION).write_text(_json(record), encoding="utf-8")
+    fault_point("outbox.recorded")
     partial.rename(folder)
+    fault_point("outbox.whole")
     return Outbox(folder=folder, submission=submission, sha256=sha256)
 
 
@@ -102,11 +106,25 @@ def read_outbox(folder: Path) -> Outbox:
     return Outbox(folder=folder, submission=Submission(result=result, **record), sha256=sha256)
 
 
+def discard(outbox: Outbox) -> None:
+    """Remove a submission that is registered; while its files go it is no submission any more."""
+    going = _partial(outbox.folder)
+    if going.exists():
+        shutil.rmtree(going)
+    outbox.folder.rename(going)
+    fault_point("outbox.going")
+    shutil.rmtree(going)
+
+
 def waiting(root: Path) -> Sequence[Path]:
     """Return the folders under ``root`` whose models wait to be registered, oldest name first."""
     return sorted(
         path.parent for path in root.glob(f"*/{_SUBMISSION}") if not path.parent.name.startswith(".")
     )
+
+
+def _partial(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.partial")
 
 
 def _json(value: object) -> str:

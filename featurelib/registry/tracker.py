@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from featurelib.errors import PreconditionError
 from featurelib.registry.client import experiment_id, opened
 from featurelib.registry.files import NATIVE, check_model_files
 from featurelib.registry.flavor import EXAMPLE, signature_types, write_mlflow_model
-from featurelib.registry.outbox import RESULT, Outbox, Submission, read_outbox
+from featurelib.registry.outbox import RESULT, Outbox, Submission, discard, read_outbox
 from featurelib.registry.versions import (
     CHAMPION,
     SHA256,
@@ -30,6 +29,7 @@ from featurelib.registry.versions import (
     versions_of,
 )
 from featurelib.specs import TrackingSettings
+from featurelib.tables import fault_point
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -78,7 +78,8 @@ class Tracker:
         with _kept_in(outbox):
             submission = outbox.submission
             registered = self.submitted(submission.name, submission.outbox_id) or self._registered(outbox)
-        shutil.rmtree(outbox.folder)
+        fault_point("register.done")
+        discard(outbox)
         return registered
 
     def champion(self, name: str) -> RegisteredModel:
@@ -228,6 +229,7 @@ class Tracker:
             run = client.create_run(experiment, run_name=submission.outbox_id, tags=_run_tags(submission))
             run_id = run.info.run_id
             try:
+                fault_point("register.begun")
                 _log_result(client, run_id, submission)
                 for trial in submission.result.get("trials", []):
                     _log_trial(client, experiment, parent=run_id, trial=trial)
@@ -235,7 +237,9 @@ class Tracker:
                     folder = write_mlflow_model(outbox, Path(scratch) / _MODEL, run_id=run_id)
                     client.log_artifacts(run_id, str(folder), _MODEL)
                 client.log_artifact(run_id, str(outbox.folder / RESULT))
+                fault_point("register.logged")
                 version = _new_version(client, outbox, run_id=run_id)
+                fault_point("register.version")
             except BaseException:
                 with contextlib.suppress(Exception):
                     client.set_terminated(run_id, status="FAILED")

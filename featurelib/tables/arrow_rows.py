@@ -9,6 +9,7 @@ from pyarrow import fs
 from pyarrow import parquet as pq
 
 from featurelib.errors import FrameError
+from featurelib.tables.damage import file_explained
 from featurelib.tables.files import DataFile
 from featurelib.tables.snapshots import Snapshot
 
@@ -49,7 +50,7 @@ def read_arrow(
 
 def _rows(file: DataFile, columns: Collection[str] | None) -> pa.Table:
     filesystem, path = fs.FileSystem.from_uri(file.path)
-    with filesystem.open_input_file(path) as source:
+    with file_explained(file.path), filesystem.open_input_file(path) as source:
         # Of the time units INT96 could be read as, only microseconds hold every instant of Spark's.
         parquet = pq.ParquetFile(source, pre_buffer=False, coerce_int96_timestamp_unit="us")
         held = parquet.schema_arrow.names

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from featurelib.tables.lease import Lease
+    from featurelib.tables.recovery import Standing
 
 _USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
@@ -37,11 +38,18 @@ class Commits:
     A table that was not there when the run began must have been made by it, from its version 0 on.
     """
 
-    def __init__(self, store: Store, lease: Lease, stamp: Stamp, *, tables: Iterable[str]) -> None:
+    def __init__(
+        self, store: Store, lease: Lease, stamp: Stamp, *, tables: Mapping[str, Standing | None]
+    ) -> None:
         self._store = store
         self._lease = lease
         self._stamp = stamp
         self._start = {name: self.newest(name) for name in tables}
+        self._unfinished = {
+            name: table
+            for name, table in tables.items()
+            if table is not None and table.leftovers and table.owner != stamp.pipeline
+        }
         self._steps: Counter[str] = Counter()
         self._guard = threading.Lock()
         self.versions: dict[str, int] = {}
@@ -87,7 +95,9 @@ class Commits:
 
         Raises:
             LeaseHeld: a newer run has taken over; nothing was committed.
+            PublishError: the table holds unpublished rows of another pipeline.
         """
+        self._refuse_unfinished(table)
         with self._guard:
             self._steps[table] += 1
             stamp = self.stamped(f"{self._steps[table]} {step}")
@@ -106,8 +116,22 @@ class Commits:
                 "the newest token to belong to this run",
                 "let the newer run finish; nothing of this one was published",
             )
-        self.versions[table] = before if mine is None else mine
-        return self.versions[table]
+        if mine is None:
+            return before  # and nothing to publish: the newest commit may be a VACUUM's, which is no run's
+        self.versions[table] = mine
+        return mine
+
+    def _refuse_unfinished(self, table: str) -> None:
+        """Publishing the table would publish what another pipeline has left in it, or is still at."""
+        if table not in self._unfinished:
+            return
+        left = self._unfinished[table]
+        raise PublishError(
+            f"table {table!r} holds versions {left.published + 1} to {left.newest}, which pipeline "
+            f"{left.owner!r} has not published",
+            "a table that one pipeline writes at a time",
+            f"let {left.owner!r} run to its end, which publishes or undoes them, and run again",
+        )
 
     def verify(self, table: str) -> None:
         """Return quietly if all commits since the run began, up to the newest, are this run's.

@@ -1,8 +1,9 @@
-"""A named point in the code at which a test can end the process, to prove that a rerun mends it.
+"""A named point in the code at which a test can end or stop the process, to prove that a rerun mends it.
 
 Nothing happens unless the environment variable ``FEATURELIB_FAULT`` names the point: ``publish.before`` (or
-``kill:publish.before``) sends SIGKILL to this process, ``raise:publish.before`` raises
-:class:`InjectedFault`; ``@3`` behind the name waits for the third time the point is reached.
+``kill:publish.before``) sends SIGKILL to this process, ``stop:publish.before`` stops it until SIGCONT,
+``raise:publish.before`` raises :class:`InjectedFault`; ``@3`` behind the name waits for the third time that
+the point is reached. ``list:FILE`` adds the name of every point reached to the file, a line each.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import os
 import signal
 import sys
 from collections import Counter
+from pathlib import Path
 
 VARIABLE = "FEATURELIB_FAULT"
 
 _reached: Counter[str] = Counter()
+_SIGNALS = {"": signal.SIGKILL, "kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
 
 class InjectedFault(BaseException):
@@ -22,7 +25,7 @@ class InjectedFault(BaseException):
 
 
 def fault_point(name: str) -> None:
-    """End the process here if a test asked for it; otherwise do nothing.
+    """End or stop the process here if a test asked for it; otherwise do nothing.
 
     Says ``fault fired: NAME`` on stderr first, so that a test can assert that its fault was reached.
 
@@ -33,6 +36,10 @@ def fault_point(name: str) -> None:
     if not wanted:
         return
     kind, _, rest = wanted.rpartition(":")
+    if kind == "list":
+        with Path(rest).open("a", encoding="utf-8") as reached:
+            reached.write(f"{name}\n")
+        return
     point, _, nth = rest.partition("@")
     if point != name:
         return
@@ -44,4 +51,4 @@ def fault_point(name: str) -> None:
     if kind == "raise":
         _reached.pop(wanted)
         raise InjectedFault(name)
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), _SIGNALS[kind])

@@ -12,6 +12,8 @@ from deltalake import DeltaTable
 from pyarrow import fs
 from pyarrow import parquet as pq
 
+from featurelib.tables.damage import file_explained
+
 
 @dataclass(frozen=True)
 class DataFile:
@@ -63,8 +65,11 @@ def read_rows(file: DataFile) -> list[dict[str, Any]]:
 
     Read in this thread by Arrow's own file system: datasets of ``deltalake`` read through Python from
     threads of Arrow, and one that is still at it when the interpreter ends aborts the process.
+
+    Raises:
+        FeaturelibError: the file is missing or damaged.
     """
     filesystem, path = fs.FileSystem.from_uri(file.path)
-    with filesystem.open_input_file(path) as source:
+    with file_explained(file.path), filesystem.open_input_file(path) as source:
         table = pq.ParquetFile(source, pre_buffer=False).read(use_threads=False)
     return [{**file.partition, **row} for row in table.to_pylist()]

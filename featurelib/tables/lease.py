@@ -7,6 +7,7 @@ The token fences: a run whose token is no longer the newest must not commit, how
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import socket
@@ -18,11 +19,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from featurelib.errors import ConfigError, FeaturelibError, LeaseHeld
+from featurelib.tables.faults import fault_point
 from featurelib.tables.locks import exclusive
 from featurelib.tables.processes import Process, java_relatives, this_process
 
 DEFAULT_TTL_SECONDS = 120.0
 _JVM_EXIT_SECONDS = 20.0
+_LOGGER = logging.getLogger(__name__)
 _PIPELINE = re.compile(r"[a-z_][a-z0-9_]*")
 
 Clock = Callable[[], float]
@@ -143,8 +146,12 @@ class Lease:
             self._thread.join()
         with exclusive(_lock_path(self._path), what=f"the lease of {self.pipeline}"):
             found = _read(self._path)
-            if found is not None and (found.token, found.run_id) == (self.token, self.run_id):
+            if found is None or (found.token, found.run_id) != (self.token, self.run_id):
+                return
+            try:
                 self._write(replace(self._holder, released=True))
+            except OSError as error:  # a full disk: what the run ended with must be told, not this
+                _LOGGER.warning("lease %s stays until this process ends or it expires: %s", self._path, error)
 
     def start_heartbeat(self) -> None:
         """Renew the lease three times a ttl until it is released or lost."""
@@ -189,7 +196,7 @@ def acquire(
         last = _read(path)
         now = clock()
         if last is not None and not last.free_at(now):
-            raise _held(pipeline, last)
+            raise _from_the_future(path, last, now) if last.since > now else _held(pipeline, last)
         holder = Holder(
             token=1 if last is None else last.token + 1,
             run_id=run_id,
@@ -223,6 +230,16 @@ def _held(pipeline: str, holder: Holder) -> LeaseHeld:
     )
 
 
+def _from_the_future(path: Path, holder: Holder, now: float) -> LeaseHeld:
+    return LeaseHeld(
+        f"the lease of pipeline {path.stem!r} began in the future, at {_instant(holder.since)}: here it is "
+        f"{_instant(now)}. It is held by {holder.run_id} (pid {holder.process.pid} on {holder.host})",
+        "clocks that agree and only go forward",
+        f"set the clocks right; if that run is not alive, delete {path} and run again: its token stands in "
+        "the tables",
+    )
+
+
 def _instant(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
@@ -251,4 +268,6 @@ def _write(path: Path, holder: Holder) -> None:
         file.write(holder.to_json())
         file.flush()
         os.fsync(file.fileno())
+    fault_point("lease.drafted")
     draft.replace(path)
+    fault_point("lease.written")

@@ -26,8 +26,8 @@ def exclusive(path: Path, *, what: str, timeout_seconds: float = 900.0) -> Itera
         while not _try_lock(file.fileno()):
             if time.monotonic() >= deadline:
                 raise LeaseHeld(
-                    f"another process has held the lock for {what} for over {timeout_seconds:g} seconds",
-                    "commits to follow each other",
+                    f"another process holds the lock for {what}, and did for {timeout_seconds:g} seconds",
+                    "one process at a time",
                     f"find the process (fuser {path}); if it is stopped or hangs, end it; run again",
                 )
             time.sleep(_POLL_SECONDS)

@@ -12,6 +12,8 @@ from deltalake import DeltaTable, Schema
 from deltalake.exceptions import TableNotFoundError
 from pyspark.sql.types import StructType
 
+from featurelib.tables.damage import log_explained
+
 _STAMP_KEYS = frozenset({"run_id", "pipeline", "token"})
 
 
@@ -65,9 +67,14 @@ class Commit:
 
 
 def open_log(path: str, version: int | None = None) -> DeltaTable | None:
-    """Return the table at a path, None when no commit is there."""
+    """Return the table at a path, None when no commit is there.
+
+    Raises:
+        FeaturelibError: the log is damaged, does not hold the version, or needs a newer protocol.
+    """
     try:
-        return DeltaTable(path, version=version)
+        with log_explained(path):
+            return DeltaTable(path, version=version)
     except TableNotFoundError:
         return None
 
@@ -83,7 +90,8 @@ def commits_after(path: str, version: int) -> list[Commit]:
     log = open_log(path)
     if log is None or log.version() <= version:
         return []
-    return [_commit(entry) for entry in log.history(log.version() - version)]
+    with log_explained(path):
+        return [_commit(entry) for entry in log.history(log.version() - version)]
 
 
 def table_schema(path: str) -> StructType:

@@ -9,6 +9,8 @@ from deltalake import DeltaTable
 from featurelib.errors import ConfigError, FrameError
 from featurelib.tables import log, schemas
 from featurelib.tables.creation import create_empty
+from featurelib.tables.damage import room_explained
+from featurelib.tables.faults import fault_point
 from featurelib.tables.log import Stamp
 from featurelib.tables.small import Rows, arrow_rows, commit_rows
 from featurelib.tables.store import MANIFESTS, OPS, Store
@@ -40,6 +42,7 @@ def append_ops(store: Store, table: str, rows: Rows, *, schema: StructType, stam
     Raises:
         ConfigError: the table is not in the layer ``ops``, or is the manifest.
         FrameError: the table has other columns, or a row holds one that ``schema`` lacks.
+        PreconditionError: the disk is full.
     """
     path = store.path(table)
     if not table.startswith(f"{OPS}.") or table == MANIFESTS:
@@ -47,7 +50,7 @@ def append_ops(store: Store, table: str, rows: Rows, *, schema: StructType, stam
             f"table {table!r}", f"a table of the layer {OPS} other than {MANIFESTS}", "write it inside a run"
         )
     batch = arrow_rows(table, rows, schema)
-    with store.commit_lock(table):
+    with room_explained(store.root), store.commit_lock(table):
         create_empty(store, table, schema, stamp=stamp)
         has = log.table_schema(path)
         if odd := schemas.differences(schema, has):
@@ -56,5 +59,7 @@ def append_ops(store: Store, table: str, rows: Rows, *, schema: StructType, stam
                 ", ".join(f"{field.name} {field.dataType.simpleString()}" for field in has),
                 "write to a table of another name when the columns change",
             )
+        fault_point(f"{table}.before")
         commit_rows(path, batch.select(has.fieldNames()), mode="append", stamp=stamp)
+        fault_point(f"{table}.after")
         return DeltaTable(path).version()

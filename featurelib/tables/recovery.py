@@ -11,8 +11,9 @@ from deltalake import CommitProperties, DeltaTable
 from featurelib.errors import PublishError
 from featurelib.tables import log
 from featurelib.tables.faults import fault_point
+from featurelib.tables.lease import Lease
 from featurelib.tables.log import Commit, Stamp
-from featurelib.tables.store import OPS, Store
+from featurelib.tables.store import MANIFESTS, OPS, Store
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -22,7 +23,8 @@ class Standing:
     """A table at the start of a run: its newest and published versions, and the commits since.
 
     When no manifest names it, ``published`` is the version at which it was withdrawn, else 0: both are empty.
-    ``commits`` are newest first and reach back to the published version itself, which tells whose it is.
+    ``commits`` are newest first and reach back to the published version itself, which tells whose it is, or
+    to the beginning.
     """
 
     table: str
@@ -70,7 +72,12 @@ def standing(store: Store, table: str, mapping: Mapping[str, int]) -> Standing |
             "a log that reaches the published version",
             f"bring back {path} from a backup",
         )
-    return Standing(table, published, newest, tuple(log.commits_after(path, published - 1)))
+    commits = log.commits_after(path, published - 1)
+    if not any(commit.stamp for commit in commits):
+        commits = log.commits_after(
+            path, -1
+        )  # an unstamped VACUUM was published: the owner stands further back
+    return Standing(table, published, newest, tuple(commits))
 
 
 def _withdrawn_at(path: str) -> int:
@@ -80,8 +87,27 @@ def _withdrawn_at(path: str) -> int:
     return next(withdrawn, commits[-1].version if commits else 0)
 
 
+def require_manifests(store: Store) -> None:
+    """Return quietly if ``ops.manifests`` is there, or no run has left a table yet.
+
+    Raises:
+        PublishError: it is gone: without it every published row would be taken for a leftover.
+    """
+    if log.newest_version(store.path(MANIFESTS)) is not None:
+        return
+    names = [name for name in store.tables() if not name.startswith(f"{OPS}.")]
+    stands = {name: standing(store, name, {}) for name in names}
+    orphans = [name for name, table in stands.items() if table is not None and table.owner is not None]
+    if orphans:
+        raise PublishError(
+            f"table {MANIFESTS!r} is gone, and runs have written {', '.join(orphans)}",
+            "the manifests that say which versions are published",
+            f"bring back {store.path(MANIFESTS)} from a backup; to begin anew, move the tables elsewhere",
+        )
+
+
 def restore_leftovers(
-    store: Store, stamp: Stamp, mapping: Mapping[str, int], *, lost: Collection[str] = ()
+    store: Store, stamp: Stamp, mapping: Mapping[str, int], *, lease: Lease, lost: Collection[str] = ()
 ) -> dict[str, Standing]:
     """Put every table of the stamp's pipeline back to its published version; return how each stood.
 
@@ -89,6 +115,7 @@ def restore_leftovers(
     which the run is there to mend.
 
     Raises:
+        LeaseHeld: a newer run has taken the lease over; what it writes is no leftover.
         PublishError: a table was changed by a program that is no run of this library.
     """
     names = [name for name in store.tables() if not name.startswith(f"{OPS}.")]
@@ -97,13 +124,13 @@ def restore_leftovers(
     for table in stands.values():
         if table.leftovers and table.owner in {stamp.pipeline, None}:
             _refuse_foreign(store, table)
-            restore(store, table, stamp)
+            restore(store, table, stamp, lease=lease)
         elif table.owner is None:
             _refuse_foreign(store, table)
     return stands
 
 
-def restore(store: Store, table: Standing, stamp: Stamp) -> None:
+def restore(store: Store, table: Standing, stamp: Stamp, *, lease: Lease) -> None:
     """Make the published version, files and columns, the newest one again.
 
     Transaction ids stay as they are. One commit of ``deltalake``, which takes milliseconds where Spark's
@@ -118,6 +145,7 @@ def restore(store: Store, table: Standing, stamp: Stamp) -> None:
     )
     fault_point(f"restore.{table.table}.before")
     with store.commit_lock(table.table):
+        lease.check()
         restore_version(store, table.table, table.published, stamp)
     fault_point(f"restore.{table.table}.after")
 

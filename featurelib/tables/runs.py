@@ -16,9 +16,10 @@ from featurelib.tables import lease as leases
 from featurelib.tables import log, manifests, schemas
 from featurelib.tables.commits import Commits, stamped_session, transaction, txn_options
 from featurelib.tables.creation import check_shape, create_empty
+from featurelib.tables.damage import room_explained
 from featurelib.tables.faults import fault_point
 from featurelib.tables.log import Stamp
-from featurelib.tables.recovery import restore_leftovers
+from featurelib.tables.recovery import require_manifests, restore_leftovers
 from featurelib.tables.small import Rows, arrow_rows, commit_rows
 from featurelib.tables.store import MANIFESTS, OPS, Store, published
 from featurelib.tables.store import read as read_version
@@ -230,6 +231,7 @@ class Run(Upkeep):
                 for table in sorted(self._commits.versions):
                     self._commits.verify(table)
                 moment = published_at or datetime.fromtimestamp(self._lease.clock(), UTC)
+                fault_point("publish.verified")
                 self._append_manifest(note or {}, moment)
             else:
                 _LOGGER.warning("run %s has published manifest %d already", self.run_id, earlier.sequence)
@@ -316,20 +318,33 @@ def begin_run(  # noqa: PLR0913 - two of them are for a test's clock and for a m
 
     Raises:
         LeaseHeld: another run of the pipeline is at work.
-        PublishError: a table was changed by something that is no run.
+        PublishError: a table was changed by something that is no run, or the manifests are gone.
+        PreconditionError: the disk is full.
     """
-    lease = leases.acquire(store.leases, pipeline=pipeline, run_id=run_id, ttl_seconds=ttl_seconds)
-    lease.start_heartbeat()
-    try:
+    with (
+        room_explained(store.root),
+        _leased(store, pipeline=pipeline, run_id=run_id, ttl_seconds=ttl_seconds) as lease,
+    ):
         fault_point("begin.leased")
         stamp = Stamp(run_id, pipeline, lease.token, plan_hash, "restore")
         with store.commit_lock(MANIFESTS):
+            require_manifests(store)
             create_empty(store, MANIFESTS, manifests.SCHEMA, stamp=stamp)
-        stands = restore_leftovers(store, stamp, published(store), lost=lost)
+        stands = restore_leftovers(store, stamp, published(store), lease=lease, lost=lost)
+        fault_point("begin.restored")
         own = (table.token for table in stands.values() if table.owner == pipeline)
         lease.raise_token(max(own, default=0))
         stamp = Stamp(run_id, pipeline, lease.token, plan_hash)
-        mended = (name for name in lost if log.newest_version(store.path(name)) is not None)
-        yield Run(spark, store, lease, Commits(store, lease, stamp, tables={*stands, *mended}))
+        mended = [name for name in lost if log.newest_version(store.path(name)) is not None]
+        tables = {**dict.fromkeys(mended), **stands}
+        yield Run(spark, store, lease, Commits(store, lease, stamp, tables=tables))
+
+
+@contextmanager
+def _leased(store: Store, *, pipeline: str, run_id: str, ttl_seconds: float) -> Iterator[Lease]:
+    lease = leases.acquire(store.leases, pipeline=pipeline, run_id=run_id, ttl_seconds=ttl_seconds)
+    lease.start_heartbeat()
+    try:
+        yield lease
     finally:
         lease.release()

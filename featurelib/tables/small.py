@@ -14,6 +14,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, WriterPropertie
 
 from featurelib.errors import FrameError
 from featurelib.tables import manifests
+from featurelib.tables.damage import log_explained
 from featurelib.tables.files import read_rows
 from featurelib.tables.log import Stamp
 from featurelib.tables.snapshots import snapshot
@@ -67,16 +68,17 @@ def commit_rows(
         seen = DeltaTable(path).transaction_version(transaction[0])
         if seen is not None and seen >= transaction[1]:
             return
-    write_deltalake(
-        path,
-        rows,
-        mode=mode,
-        writer_properties=WriterProperties(compression=manifests.CODEC),
-        commit_properties=CommitProperties(
-            custom_metadata={"userMetadata": stamp.to_json()},
-            app_transactions=[Transaction(*transaction)] if transaction else None,
-        ),
-    )
+    with log_explained(path):
+        write_deltalake(
+            path,
+            rows,
+            mode=mode,
+            writer_properties=WriterProperties(compression=manifests.CODEC),
+            commit_properties=CommitProperties(
+                custom_metadata={"userMetadata": stamp.to_json()},
+                app_transactions=[Transaction(*transaction)] if transaction else None,
+            ),
+        )
 
 
 def arrow_rows(table: str, rows: Rows, schema: StructType) -> pa.Table:

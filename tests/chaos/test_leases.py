@@ -1,0 +1,107 @@
+"""Many processes at once: of a hundred starts one runs, holders that slept too long add no row, no commit is lost."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from featurelib.errors import LeaseHeld
+from featurelib.tables import Store, acquire, begin_run, log, rows_of
+from tests.chaos import till, work
+from tests.chaos.processes import Child, preload
+
+STARTS, HOLDERS, WRITERS, COMMITS = 100, 50, 8, 12
+
+
+@pytest.fixture(autouse=True)
+def forks() -> None:
+    """Children are forked with all imports done."""
+    preload("tests.chaos.work")
+
+
+def test_of_a_hundred_starts_one_runs(tmp_path: Path) -> None:
+    """A hundred processes begin a run of one pipeline at one moment: one does, ninety-nine exit with 75 and say who works."""
+    gate = tmp_path / "gate"
+    children = [
+        Child(tmp_path / f"said{number}", work.start, str(tmp_path / "store"), str(gate))
+        for number in range(STARTS)
+    ]
+    gate.touch()
+    refused = []
+    while len(refused) < STARTS - 1:
+        refused = [child for child in children if not child.is_alive]
+        assert len(refused) < STARTS
+        time.sleep(0.02)
+    Path(f"{gate}.end").touch()
+    codes = [child.exit_code() for child in children]
+
+    assert sorted(codes) == [0] + [75] * (STARTS - 1)
+    assert all("pipeline 'till' is run by start-" in child.said.read_text() for child in refused)
+
+
+SLEEPS = (
+    "begin.leased@1",
+    "begin.restored@1",
+    f"write.{till.SALES}.after@1",
+    f"write.{till.FILES}.after@1",
+)
+
+
+def test_holders_that_slept_past_their_lease_add_no_row(tmp_path: Path) -> None:
+    """Fifty runs are stopped at points where they hold the lease, another runs meanwhile, they go on: each ends with 75.
+
+    Not a row of theirs is published, and what the other run published stays.
+    """
+    store = Store(str(tmp_path / "store"))
+    till.pipeline(store.root, till.DAYS[:1])
+    for number in range(HOLDERS):
+        point = SLEEPS[number % len(SLEEPS)]
+        stale = Child(tmp_path / "said", work.sleepy, store.root, "d9", 0.05, fault=f"stop:{point}")
+        stale.await_stop()
+        assert stale.fired(point.partition("@")[0])
+        expires = json.loads((store.leases / "till.json").read_text())["expires"]
+        time.sleep(max(0.0, expires - time.time()))
+        if number % 10 == 0:
+            till.pipeline(store.root, till.DAYS[: 2 + number // 10])
+        else:
+            with begin_run(till.NO_SPARK, store, pipeline="till", run_id=f"other-{number}"):
+                pass
+        stale.signal(signal.SIGCONT)
+        assert stale.exit_code() == LeaseHeld.exit_code, stale.said.read_text()
+        assert "lost the lease" in stale.said.read_text()
+        assert till.faults_of(store) == []
+    till.pipeline(store.root)
+    assert sorted(row["day"] for row in rows_of(store, till.FILES)) == list(till.DAYS)
+    assert till.faults_of(store) == []
+
+
+def test_every_acknowledged_commit_is_in_the_log(tmp_path: Path) -> None:
+    """Eight processes write to one table: versions follow each other, none is given twice, and no row is lost."""
+    store = Store(str(tmp_path))
+    children = [
+        Child(tmp_path / f"said{number}", work.writer, store.root, f"writer{number}", COMMITS)
+        for number in range(WRITERS)
+    ]
+    assert [child.exit_code() for child in children] == [0] * WRITERS
+    acknowledged = [
+        int(line) for path in tmp_path.glob("acknowledged-*") for line in path.read_text().split()
+    ]
+    in_log = [commit.version for commit in log.commits_after(store.path(till.DIARY), -1)]
+    assert sorted(acknowledged) == list(range(1, WRITERS * COMMITS + 1))
+    assert in_log == list(range(WRITERS * COMMITS, -1, -1))
+    rows = {(row["run_id"], row["step"]) for row in rows_of(store, till.DIARY)}
+    assert len(rows) == len(rows_of(store, till.DIARY)) == WRITERS * COMMITS
+
+
+def test_a_lease_of_the_future_is_named(tmp_path: Path) -> None:
+    """A clock that was put back leaves a lease that began later than now: the error says so instead of "wait"."""
+    ahead = 1_000_000.0
+    acquire(tmp_path, pipeline="till", run_id="ahead", clock=lambda: ahead)
+    with pytest.raises(LeaseHeld, match=r"began in the future") as caught:
+        acquire(tmp_path, pipeline="till", run_id="now", clock=lambda: ahead - 86_400)
+    assert "set the clocks right" in caught.value.action
+    assert "till.json" in caught.value.action
