@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from featurelib.errors import PreconditionError
 from featurelib.specs import TrackingSettings
+from featurelib.tables import fault_point
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -83,9 +84,27 @@ def _first_use(tracking_uri: str) -> Iterator[None]:
     database.parent.mkdir(parents=True, exist_ok=True)
     with database.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        if not database.exists():
+            _make(database)
         with contextlib.closing(
             sqlite3.connect(database, timeout=_LOCK_SECONDS, isolation_level=None)
         ) as probe:
             probe.execute("BEGIN IMMEDIATE")
             probe.execute("ROLLBACK")
         yield
+
+
+def _make(database: Path) -> None:
+    """Make MLflow's tables in a draft and give it its name when they are whole.
+
+    MLflow makes them by migrations of seconds, and one that was killed half-way can never be gone on with.
+    """
+    from mlflow import MlflowClient
+
+    draft = database.with_name(f".{database.name}.draft")
+    for stale in (draft, draft.with_name(f"{draft.name}-journal")):
+        stale.unlink(missing_ok=True)
+    uri = f"{_SQLITE}{draft}"
+    MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments(max_results=1)
+    fault_point("tracking.drafted")
+    draft.replace(database)

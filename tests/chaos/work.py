@@ -18,11 +18,9 @@ def start(root: str, gate: str) -> None:
             time.sleep(0.01)
 
 
-def sleepy(root: str, day: str, ttl: float) -> None:
-    """A run that keeps its lease for a moment only, as one of a machine that is suspended."""
-    with begin_run(
-        till.NO_SPARK, Store(root), pipeline="till", run_id=f"stale-{day}", ttl_seconds=ttl
-    ) as run:
+def sleepy(root: str, day: str) -> None:
+    """A run whose rows are recognised; it is stopped on its way."""
+    with begin_run(till.NO_SPARK, Store(root), pipeline="till", run_id=f"stale-{day}") as run:
         for table in (till.SALES, till.GOOD):
             run.append_rows([{"day": day, "sale": "stale"}], table)
         run.append_rows([{"day": day, "rows": 1}], till.FILES)
@@ -52,3 +50,19 @@ def overlapping(root: str) -> None:
 
     place = place_in(Path(root))
     ingest(Context(place.project, till.NO_SPARK, place.as_of, Progress(quiet=True)))
+
+
+def other(root: str, days: tuple[str, ...]) -> None:
+    """A run of the pipeline that holds the lease in any case, and loads what is left of the days."""
+    with begin_run(till.NO_SPARK, Store(root), pipeline="till", run_id=f"other-{time.monotonic_ns()}"):
+        pass
+    till.pipeline(root, days)
+
+
+def open_mlflow(root: str) -> None:
+    """Open the registry of a project for the first time, or again."""
+    from featurelib.registry.tracker import Tracker
+    from featurelib.specs import TrackingSettings
+
+    settings = TrackingSettings(tracking_uri=f"sqlite:///{root}/mlflow.db", artifact_root=f"{root}/artifacts")
+    assert Tracker(settings).aliases("tips") == {}
