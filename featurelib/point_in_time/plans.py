@@ -317,10 +317,10 @@ def _shuffled_where_cheaper(key: KeyPlan, rows: int, pieces: int) -> KeyPlan:
     """Return the key, shuffled if small sources would be gone through more often than that saves."""
     events = _total(source.rows for source in key.sources)
     features = sum(len(source.features) for source in key.task.sources)
-    dearer = (_READING + features) / (_READING + 10)
+    dearer = max(1.0, (_READING + features) / (_READING + 10))
     if key.shuffled or events is None or pieces * events * dearer <= _REPEATED * (rows + events):
         return key
-    why = f"{pieces} pieces of the spine would each go through {events:,} events for {features} features"
+    why = f"{pieces} pieces of the spine would each go through {events:,} events (features: {features})"
     return replace(key, shuffled=True, why=why)
 
 
