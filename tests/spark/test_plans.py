@@ -138,7 +138,7 @@ def test_small_sources_are_not_gone_through_again_and_again(scans: dict[str, Sna
 
     assert not few.shuffled
     assert many.shuffled
-    assert many.why == "9 pieces of the spine would each go through 300 events (features: 1)"
+    assert many.why == "9 pieces of the spine would each go through 300 events (features: 2)"
 
 
 def test_files_that_no_window_reaches_are_not_read(scans: dict[str, SnapshotScan]) -> None:
