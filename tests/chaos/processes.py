@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -66,7 +67,8 @@ class Child:
         """Kill it if it still runs that much later; return whether it died of that."""
         self._process.join(seconds)
         if self._process.is_alive():
-            self.signal(signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it ended at this very moment
+                self.signal(signal.SIGKILL)
         return self.exit_code() == -signal.SIGKILL
 
     def exit_code(self) -> int:
