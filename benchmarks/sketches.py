@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 
 from featurelib.point_in_time.buckets import features_of
 from featurelib.point_in_time.features import Feature, KeyTask, SourceTask
-from featurelib.point_in_time.tile_specs import reaches_of, tile_task
-from featurelib.point_in_time.tiled import Tiling, read_whole
+from featurelib.point_in_time.tile_specs import tile_task, tiling_of
+from featurelib.point_in_time.tiled import read_whole
 from featurelib.point_in_time.tiles import tiles_of
 from featurelib.timeline import Window
 
@@ -94,9 +94,7 @@ def _ours(values: np.ndarray, op: str, *, from_tiles: bool) -> str:
         wanted = tile_task([feature], source.schema, keys=["k"], order=[], hop=_DAY)
         tiles = tiles_of(source, wanted)
         between = (_SPAN * _DAY, (_SPAN + 1) * _DAY)
-        tiling = Tiling(
-            2, _DAY, between, reaches_of([feature]), 0, {}, events=source.schema, tiles=tiles.schema
-        )
+        tiling = tiling_of(wanted, [feature], source.schema, tag=2, between=between)
         task = SourceTask(1, (), (feature,), tiling)
         asked = {1: read_whole(source, tiling), 2: tiles}
         size = f"{_bytes(tiles) / (_SPAN + 1):,.0f}"

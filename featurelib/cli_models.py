@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from featurelib.cli_options import Env, Folder, Overrides, project_of
+from featurelib.cli_options import By, Env, Folder, Note, Overrides, place_of, project_of
 from featurelib.errors import ConfigError
 
 if TYPE_CHECKING:
     from featurelib.pipeline.models import Outcome
-    from featurelib.registry.audit import Decision
-    from featurelib.specs import Project
 
 deciding = typer.Typer()
 
 Model = Annotated[str, typer.Option("--model", help="The model, as models.yaml names it.")]
 Version = Annotated[int, typer.Option("--version", min=1, help="The version, as MLflow numbers it.")]
-By = Annotated[str, typer.Option("--by", help="Who decides.")]
-Note = Annotated[str, typer.Option("--note", help="Why, as in a commit message.")]
 IfChampion = Annotated[
     int | None,
     typer.Option("--if-champion", min=0, help="Only if this version is champion still; 0 for none."),
@@ -99,7 +94,6 @@ def rollback_command(
     from featurelib.registry.audit import Decision
 
     decision = Decision(by, note)
-    project = project_of(pipeline, env, overrides)
     if model is None:
         if to is None or if_champion is not None:
             raise ConfigError(
@@ -107,7 +101,10 @@ def rollback_command(
                 "the run to go back to, or a model",
                 "give --to RUN (see featurelib publishes), or --model",
             )
-        _roll_back_tables(project, to, decision, dry_run=dry_run)
+        from featurelib.pipeline.rollback import roll_back_tables, rollback_text
+
+        place = place_of(pipeline, env, overrides)
+        typer.echo(rollback_text(roll_back_tables(place, to, decision, dry_run=dry_run)))
         return
     from featurelib.pipeline.models import roll_back
 
@@ -117,7 +114,7 @@ def rollback_command(
             "a version number of the model after --to, or nothing",
             f"see its versions with: featurelib models --model {model}",
         )
-    version = None if to is None else int(to)
+    version, project = None if to is None else int(to), project_of(pipeline, env, overrides)
     outcome = roll_back(project, model, decision, to=version, if_champion=if_champion)
     _say(outcome, f"champion of {model} is version {outcome.version} again")
 
@@ -171,14 +168,6 @@ def ui(
     typer.echo(f"MLflow on http://127.0.0.1:{port}, interrupt to end")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
     os.execv(sys.executable, [*command, "--port", str(port)])  # noqa: S606 - this very Python, no shell
-
-
-def _roll_back_tables(project: Project, to: str, decision: Decision, *, dry_run: bool) -> None:
-    from featurelib.pipeline.context import Place
-    from featurelib.pipeline.rollback import roll_back_tables, rollback_text
-
-    place = Place(project, datetime.fromtimestamp(0, tz=UTC))
-    typer.echo(rollback_text(roll_back_tables(place, to, decision, dry_run=dry_run)))
 
 
 def _say(outcome: Outcome, headline: str) -> None:

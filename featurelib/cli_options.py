@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from featurelib.errors import ConfigError
 from featurelib.timeline import parse_day
 
 if TYPE_CHECKING:
+    from featurelib.pipeline.context import Place
     from featurelib.pipeline.days import DayRange
     from featurelib.specs import Project
 
@@ -39,6 +41,8 @@ Wait = Annotated[
     float,
     typer.Option("--wait", min=0, help="Seconds to wait while another run of the pipeline is at work."),
 ]
+By = Annotated[str, typer.Option("--by", help="Who decides.")]
+Note = Annotated[str, typer.Option("--note", help="Why, as in a commit message.")]
 IdleOk = Annotated[bool, typer.Option("--idle-ok", help="Exit 0 instead of 5 when there was nothing to do.")]
 
 
@@ -50,6 +54,13 @@ def project_of(folder: str, env: str, overrides: list[str] | None) -> Project:
     if not place.is_absolute() and not place.exists():
         place = PROJECT / folder
     return load_project(place, env=env, overrides=overrides or ())
+
+
+def place_of(folder: str, env: str, overrides: list[str] | None) -> Place:
+    """Return the project and its stores, for what asks about no moment."""
+    from featurelib.pipeline.context import Place
+
+    return Place(project_of(folder, env, overrides), datetime.fromtimestamp(0, tz=UTC))
 
 
 def days_of(first: str | None, end: str | None) -> DayRange:

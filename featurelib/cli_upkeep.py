@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from featurelib.cli_options import Env, Folder, Overrides, pair_of, project_of
-
-if TYPE_CHECKING:
-    from featurelib.pipeline.context import Place
+from featurelib.cli_options import By, Env, Folder, Note, Overrides, pair_of, place_of, project_of
 
 keeping = typer.Typer()
 
@@ -26,7 +23,7 @@ def publishes(
     """List which run published which tables, and who rolled back or erased what."""
     from featurelib.pipeline.rollback import publishes_text
 
-    typer.echo(publishes_text(_place(pipeline, env, overrides), rows=rows))
+    typer.echo(publishes_text(place_of(pipeline, env, overrides), rows=rows))
 
 
 @keeping.command()
@@ -42,14 +39,14 @@ def storage(
     from featurelib.pipeline.maintain import stored
     from featurelib.pipeline.storage_text import storage_text
 
-    typer.echo(storage_text(stored(_place(pipeline, env, overrides)), pins=pins))
+    typer.echo(storage_text(stored(place_of(pipeline, env, overrides)), pins=pins))
 
 
 @keeping.command("erase")
 def erase_command(
     key: Annotated[list[str], typer.Option("--key", help="A column of the subject's key, as carrier=XX.")],
     request: Annotated[str, typer.Option("--request", help="What names the request; not the subject.")],
-    by: Annotated[str, typer.Option("--by", help="Who decides.")],
+    by: By,
     note: Annotated[str, typer.Option("--note", help="Why; must not name the subject.")] = "asked to",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go.")] = False,
     env: Env = "local",
@@ -76,8 +73,8 @@ def erase_command(
 @keeping.command()
 def restore(
     table: Annotated[str, typer.Option("--table", help="The published table whose files are lost.")],
-    by: Annotated[str, typer.Option("--by", help="Who decides.")],
-    note: Annotated[str, typer.Option("--note", help="Why, as in a commit message.")],
+    by: By,
+    note: Note,
     env: Env = "local",
     pipeline: Folder = "conf/flights",
     overrides: Overrides = None,
@@ -86,11 +83,5 @@ def restore(
     from featurelib.pipeline.restore import restore_table
     from featurelib.registry.audit import Decision
 
-    done = restore_table(_place(pipeline, env, overrides), table, Decision(by, note))
+    done = restore_table(place_of(pipeline, env, overrides), table, Decision(by, note))
     typer.echo(f"run {done.run_id}: no longer published: {', '.join(done.tables)}\n{done.remark}")
-
-
-def _place(pipeline: str, env: str, overrides: list[str] | None) -> Place:
-    from featurelib.pipeline.context import Place
-
-    return Place(project_of(pipeline, env, overrides), datetime.fromtimestamp(0, tz=UTC))

@@ -26,7 +26,16 @@ from featurelib.config_tree import (
 )
 from featurelib.errors import ConfigError, nearest
 
-__all__ = ["SECRET", "Place", "is_secret_key", "read_layers", "refuse_secrets", "resolved"]
+__all__ = [
+    "HIDDEN_ADDRESS",
+    "HIDDEN_NAME",
+    "SECRET",
+    "Place",
+    "is_secret_key",
+    "read_layers",
+    "refuse_secrets",
+    "resolved",
+]
 
 FILES = ("pipeline.yaml", "sources.yaml", "features.yaml", "models.yaml", "quality.yaml")
 PREFIX = "FEATURELIB__"
@@ -34,12 +43,16 @@ MAX_TEXT = 10_000
 SECRET = re.compile(r"\$\{secret:env/([A-Za-z_][A-Za-z0-9_]*)\}")
 _REFERENCE = re.compile(r"\$\{([^{}]*)\}")
 _VARIABLE = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
-_SECRET_KEY = re.compile(
-    r"passw(or)?d|passphrase|secret|token|credential|api[._-]?key|(access|private|account|shared|sas)[._-]?key"
+HIDDEN_NAME = (
+    r"passw(or)?d|passphrase|secret|token|credential|(api|access|private|account|shared|sas)[._-]?key"
 )
+"""What is a secret by its name."""
+HIDDEN_ADDRESS = r"://[^/\s:@]+:[^/\s@]+@"
+"""An address with a password in it."""
+_SECRET_KEY = re.compile(HIDDEN_NAME)
 _NO_SECRET_KEY = re.compile(r"(file|path|provider|enabled|class|uri|url|name|ttl|type|algorithm)$")
 _SECRET_VALUE = re.compile(
-    r"://[^/\s:@]+:[^/\s@]+@|AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{20}|dapi[0-9a-f]{32}|xox[abp]-|-----BEGIN"
+    HIDDEN_ADDRESS + r"|AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{20}|dapi[0-9a-f]{32}|xox[abp]-|-----BEGIN"
 )
 # Mappings whose keys are names of columns, whatever they sound like.
 _COLUMN_MAPS = frozenset({"columns", "column_types", "derived", "derived_types", "transform_adds"})

@@ -11,7 +11,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from featurelib.config import resolve_secret
-from featurelib.config_layers import SECRET
+from featurelib.config_layers import HIDDEN_ADDRESS, HIDDEN_NAME, SECRET
 from featurelib.errors import PreconditionError
 from featurelib.specs import SparkSettings
 
@@ -34,10 +34,7 @@ _MEANING = {  # what a query means must not depend on where it runs
 _SPEED = {  # methods above HotSpot's limit are never compiled: better that Spark does not make them
     "spark.sql.codegen.hugeMethodLimit": "8000",
 }
-_SECRETS = (  # by their names, and addresses with a password in them
-    r"(?i)passw(or)?d|passphrase|secret|token|credential|(api|access|private|account|shared|sas)[._-]?key"
-    r"|://[^/\s:@]+:[^/\s@]+@"
-)
+_SECRETS = rf"(?i){HIDDEN_NAME}|{HIDDEN_ADDRESS}"
 REDACTION = {  # what Spark blots out of its event logs, its UI and the plans in both
     "spark.redaction.regex": _SECRETS,
     "spark.redaction.string.regex": _SECRETS,

@@ -258,7 +258,7 @@ def _approx_count_distinct(held: Held, kind: pa.DataType) -> pa.Array:
     entity = group // held._codes
     some = np.isin(entity, held.visible.probes.entity[crowded])
     code = held.segment_codes[some]
-    hashes = sampling.value_hashes(held.values.distinct)[code]
+    hashes = held.values.hashes[code]
     order = np.lexsort((hashes, entity[some]))
     rank = np.full(len(crowded), sampling.SAMPLE - 1)
     last = select(runs.only(some), entity[some], order, places=crowded, ranks=rank)

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from featurelib.point_in_time.decimals import as_doubles
 from featurelib.point_in_time.kernels import Array, Bools, Events, Ints
 from featurelib.point_in_time.moments import LARGEST
+from featurelib.point_in_time.sampling import Hashes, value_hashes
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,11 @@ class Column:
     def distinct(self) -> pa.Array:
         """The distinct values, sorted; texts by their bytes."""
         return self._encoded[1]
+
+    @cached_property
+    def hashes(self) -> Hashes:
+        """A hash for each distinct value, in their order."""
+        return value_hashes(self.distinct)
 
     @cached_property
     def comparable(self) -> pa.Array:

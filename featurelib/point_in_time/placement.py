@@ -134,11 +134,13 @@ class Placement:
 
     def between(self, bucket: int) -> tuple[int, int] | None:
         """Return ``[first, last)`` of the moments of a slice, None for a bucket that is none of several."""
-        which = int(np.searchsorted(self._begins, bucket, side="right")) - 1
+        begins = self._begins
+        which = int(np.searchsorted(begins, bucket, side="right")) - 1
         if which < 0 or not self.hot[which].cuts:
             return None
         ends = (_EARLIEST, *self.hot[which].cuts, max(self.until, self.hot[which].cuts[-1]))
-        return ends[bucket - self._begins[which]], ends[bucket - self._begins[which] + 1]
+        slice_ = bucket - begins[which]
+        return ends[slice_], ends[slice_ + 1]
 
     @property
     def _begins(self) -> list[int]:
@@ -148,6 +150,7 @@ class Placement:
     def _wanted(self, table: pa.Table, number: Ints, instants: Instants) -> tuple[Ints, Ints]:
         """Return rows of hot entities and the bucket of each."""
         columns = [micros_of(table.column(name)) for name in instants.seen]
+        begins = self._begins
         rows, buckets = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for which in np.unique(number).tolist():
             theirs = np.flatnonzero(number == which)
@@ -155,7 +158,7 @@ class Placement:
                 [column[theirs] for column in columns], self.hot[which].cuts, instants, until=self.until
             )
             rows.append(theirs[at])
-            buckets.append(self._begins[which] + slices)
+            buckets.append(begins[which] + slices)
         at = np.concatenate(rows)
         order = np.argsort(at, kind="stable")
         return at[order], np.concatenate(buckets)[order]

@@ -13,8 +13,7 @@ from featurelib.point_in_time.inputs import row_bytes
 from featurelib.point_in_time.placement import Instants, Parts
 from featurelib.point_in_time.reach import longest_of
 from featurelib.point_in_time.reductions import Reduction, Rest
-from featurelib.point_in_time.tile_specs import kept_of, reaches_of, state_of, tile_task
-from featurelib.point_in_time.tiled import Tiling
+from featurelib.point_in_time.tile_specs import kept_of, reaches_of, state_of, tile_task, tiling_of
 
 _FEW: Final = frozenset(("first", "last", "top", "bottom"))
 """What tiles keep of single events in numbers that do not grow with the events."""
@@ -62,18 +61,8 @@ class Reducible:
         """Return how events are reduced for slices of that length; ``tag`` and the next one are free."""
         hop = max(1, length // _HOPS)
         tiles = tile_task(self.served, self.source, keys=self.keys, order=self.task.order, hop=hop)
-        stored = {state.choice: state for state in tiles.states}
-        found = {feature.name: state_of(feature, self.source) for feature in self.served}
-        tiling = Tiling(
-            tag=tag,
-            hop=hop,
-            between=(0, 0),
-            reaches=reaches_of(self.served),
-            delay=max(feature.delay for feature in self.served),
-            states={name: stored[state.choice] for name, state in found.items() if state is not None},
-            events=self.source,
-            tiles=tiles.schema(self.source),
-        )
+        # Each slice puts its own range of moments in the place of this one.
+        tiling = tiling_of(tiles, self.served, self.source, tag=tag, between=(0, 0))
         rest = None
         if self.rest:
             task = SourceTask(tag + 1, self.task.order, self.rest)

@@ -18,7 +18,7 @@ from featurelib.point_in_time.inputs import Input, Scan, frame_of, mapped, row_b
 from featurelib.point_in_time.reach import Bounds, longest_of
 from featurelib.point_in_time.snapshots import SnapshotFile, SnapshotScan, TileTable
 from featurelib.point_in_time.tasks import condition_columns, features_to_compute, order_of
-from featurelib.point_in_time.tile_specs import kept_of, reaches_of, state_of, tile_task
+from featurelib.point_in_time.tile_specs import kept_of, state_of, stored_states, tile_task, tiling_of
 from featurelib.point_in_time.tiled import Tiling
 from featurelib.point_in_time.tiles import KEPT, KNOWN_BY, START, State, TileTask, tiles_of
 from featurelib.specs import FeatureView
@@ -73,18 +73,8 @@ def tiled_scans(
         return None
     longest = longest_of(served)
     first = None if longest is None else between[0] - longest - table.task.hop
-    states = _states(table.task, served, whole.given)
-    tiles = _tile_scan(table, states, (first, between[1]))
-    tiling = Tiling(
-        tag=tag + 1,
-        hop=table.task.hop,
-        between=between,
-        reaches=reaches_of(served),
-        delay=max(feature.delay for feature in served),
-        states=states,
-        events=whole.given,
-        tiles=tiles.schema,
-    )
+    tiles = _tile_scan(table, stored_states(table.task, served, whole.given), (first, between[1]))
+    tiling = tiling_of(table.task, served, whole.given, tag=tag + 1, between=between, tiles=tiles.schema)
     needed = _seen_in_part(source, table, tiles, tiling)
     conditions = {text: column for column, text in whole.conditions.items()}
     events = source_scan(needed, served, conditions, keys=keys, order=order, bounds=(first, between[1]))
@@ -109,13 +99,6 @@ def served_by(task: TileTask, features: Sequence[Feature], source: pa.Schema) ->
         elif set(state.parts) <= parts.get(state.choice, set()):
             served.append(feature)
     return served
-
-
-def _states(task: TileTask, features: Sequence[Feature], source: pa.Schema) -> dict[str, State]:
-    """Return the stored state that answers each feature that is added up."""
-    stored = {state.choice: state for state in task.states}
-    found = {feature.name: state_of(feature, source) for feature in features}
-    return {name: stored[state.choice] for name, state in found.items() if state is not None}
 
 
 def _tile_scan(table: TileTable, states: Mapping[str, State], bounds: Bounds) -> Scan:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from featurelib.point_in_time import sampling
 from featurelib.point_in_time.features import EVENT_TS, KNOWN_TS, Feature
+from featurelib.point_in_time.tiled import Tiling
 from featurelib.point_in_time.tiles import Choice, Kept, State, TileTask
 
 _ADDED_UP: Final[Mapping[str, tuple[str, ...]]] = {
@@ -113,6 +114,44 @@ def kept_of(feature: Feature) -> Kept | None:
     if end in _SAMPLES:
         return Kept(choice, end, sampling.SAMPLE)
     return Kept(choice, end, int(feature.parameter[0]) if feature.op.endswith("_k") else 1)
+
+
+def tiling_of(
+    task: TileTask,
+    features: Sequence[Feature],
+    source: pa.Schema,
+    *,
+    tag: int,
+    between: tuple[int, int],
+    tiles: pa.Schema | None = None,
+) -> Tiling:
+    """Return how tiles serve features that they hold all for.
+
+    Args:
+        task: what the tiles keep.
+        features: of the source and the task's entity key.
+        source: the columns of the events that are read besides.
+        tag: number of the tiles among the inputs.
+        between: ``[first, last)`` of the moments asked about, in microseconds since 1970.
+        tiles: the columns that are read of the tiles, None for all.
+    """
+    return Tiling(
+        tag=tag,
+        hop=task.hop,
+        between=between,
+        reaches=reaches_of(features),
+        delay=max(feature.delay for feature in features),
+        states=stored_states(task, features, source),
+        events=source,
+        tiles=task.schema(source) if tiles is None else tiles,
+    )
+
+
+def stored_states(task: TileTask, features: Sequence[Feature], source: pa.Schema) -> dict[str, State]:
+    """Return the stored state that answers each feature that is added up."""
+    stored = {state.choice: state for state in task.states}
+    found = {feature.name: state_of(feature, source) for feature in features}
+    return {name: stored[state.choice] for name, state in found.items() if state is not None}
 
 
 def reaches_of(features: Iterable[Feature]) -> tuple[tuple[int, int], ...]:

@@ -280,7 +280,7 @@ def _wanted(values: pa.Table, events: Events, kept: Kept) -> Ints:
     if kept.end in {"distinct", "some_distinct"}:
         distinct = _distinct(column)
         if kept.end == "some_distinct":
-            hashes = sampling.value_hashes(column.distinct)[column.codes[distinct]]
+            hashes = column.hashes[column.codes[distinct]]
             distinct = distinct[np.lexsort((hashes, column.events.entity[distinct]))]
             distinct = _at_end(distinct, column.events.entity, kept.k + 1, is_last=False)
         return chosen[distinct]

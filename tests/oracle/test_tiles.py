@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from featurelib.point_in_time.buckets import features_of
 from featurelib.point_in_time.features import Feature, KeyTask, SourceTask
-from featurelib.point_in_time.tile_specs import kept_of, reaches_of, state_of, tile_task
-from featurelib.point_in_time.tiled import Tiling, read_whole
+from featurelib.point_in_time.tile_specs import kept_of, state_of, tile_task, tiling_of
+from featurelib.point_in_time.tiled import read_whole
 from featurelib.point_in_time.tiles import tiles_of
 from featurelib.timeline import Window
 
@@ -49,18 +49,7 @@ def from_tiles(
     tiles = pa.concat_tables(
         [tiles_of(source.slice(at, each), task) for at in range(0, max(source.num_rows, 1), each)]
     )
-    states = {f.name: state for f in features if (state := state_of(f, source.schema)) is not None}
-    stored = {state.choice: state for state in task.states}
-    tiling = Tiling(
-        tag=2,
-        hop=hop,
-        between=between,
-        reaches=reaches_of(features),
-        delay=max(f.delay for f in features),
-        states={name: stored[state.choice] for name, state in states.items()},
-        events=source.schema,
-        tiles=tiles.schema,
-    )
+    tiling = tiling_of(task, features, source.schema, tag=2, between=between)
     dated = source
     for instant in {"event_ts", "known_ts"} & set(source.column_names):
         dated = dated.filter(dated[instant].is_valid())
