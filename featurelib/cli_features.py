@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -22,10 +22,6 @@ from featurelib.cli_options import (
 )
 from featurelib.errors import ModelGateError
 from featurelib.timeline import parse_instant
-
-if TYPE_CHECKING:
-    from featurelib.specs import Project
-    from featurelib.tables import Store
 
 looking = typer.Typer()
 
@@ -105,13 +101,14 @@ def preview_command(
     overrides: Overrides = None,
 ) -> None:
     """Show features of the newest spine rows of the published tables, without a JVM."""
+    from featurelib.pipeline.context import store_of
     from featurelib.pipeline.preview import preview
     from featurelib.pipeline.without_spark import chosen_views
     from featurelib.reports.text_tables import frame_text
 
     project = project_of(pipeline, env, overrides)
     before = None if as_of is None else parse_instant(as_of)
-    found = preview(project, chosen_views(project, views or ()), _store(project), rows=rows, before=before)
+    found = preview(project, chosen_views(project, views or ()), store_of(project), rows=rows, before=before)
     typer.echo(frame_text(found.columns, found.rows(), width=_width()))
 
 
@@ -126,6 +123,7 @@ def why_command(
     overrides: Overrides = None,
 ) -> None:
     """List the very events in each window, and those left out with the reason, without a JVM."""
+    from featurelib.pipeline.context import store_of
     from featurelib.pipeline.erasures import erased_lines
     from featurelib.pipeline.silver import published_rows
     from featurelib.pipeline.why import rendered, why
@@ -134,9 +132,9 @@ def why_command(
     project = project_of(pipeline, env, overrides)
     (chosen,) = chosen_views(project, [view])
     key = dict(pair_of(text, "--entity origin=EWR,carrier=UA") for text in entity.split(","))
-    answer = why(project, chosen, key, parse_instant(as_of), published_rows(_store(project)))
+    answer = why(project, chosen, key, parse_instant(as_of), published_rows(store_of(project)))
     typer.echo(rendered(answer, rows=rows))
-    for line in erased_lines(_store(project), project, key):
+    for line in erased_lines(store_of(project), project, key):
         typer.echo(line)
 
 
@@ -169,20 +167,15 @@ def audit_leaks_command(
 ) -> None:
     """Say what the training set would be had it seen the future, and find the label in it; exit 4 then."""
     from featurelib.pipeline.audit_leaks import audit_leaks, rendered
+    from featurelib.pipeline.context import store_of
     from featurelib.pipeline.silver import published_rows
 
     project = project_of(pipeline, env, overrides)
-    store = _store(project)
+    store = store_of(project)
     audit = audit_leaks(project, store, published_rows(store), rows=rows, limit=max_auc)
     typer.echo(rendered(audit))
     if audit.leaks:
         raise typer.Exit(ModelGateError.exit_code)
-
-
-def _store(project: Project) -> Store:
-    from featurelib.tables import Store
-
-    return Store(project.settings.root)
 
 
 def _width() -> int:

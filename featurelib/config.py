@@ -234,6 +234,7 @@ def _absolute(settings: RunSettings, project: Path) -> RunSettings:
     return settings.model_copy(
         update={
             "root": _absolute_path(settings.root, project),
+            "work": settings.work and _absolute_path(settings.work, project),
             "landing": _absolute_path(settings.landing, project),
             "tracking": tracking,
         }

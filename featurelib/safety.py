@@ -16,10 +16,18 @@ from featurelib.config_layers import SECRET
 from featurelib.errors import ConfigError
 from featurelib.specs import RunSettings
 
-__all__ = ["Finding", "findings", "spark_defaults"]
+__all__ = ["Finding", "findings", "refuse_unsafe_writers", "spark_defaults"]
 
 _GCM = "AES/GCM/NoPadding"
 _IN_CONF = "set it in spark.conf of conf/env/{env}.yaml, or in the cluster's spark-defaults.conf"
+_LOG_STORE = re.compile(r"spark\.delta\.logStore\.(class|s3[an]?\.impl)")
+_S3_LOG_STORES = ("io.delta.storage.S3SingleDriverLogStore", "io.delta.storage.S3DynamoDBLogStore")
+_YES = frozenset({"true", "1", "yes", "on", "t", "y"})
+_UNSAFE_ON_S3 = {
+    "AWS_S3_ALLOW_UNSAFE_RENAME": _YES,
+    "AWS_CONDITIONAL_PUT": frozenset({"disabled"}),
+    "AWS_COPY_IF_NOT_EXISTS": frozenset({"none"}),
+}
 _WORDS = ("secret", "password", "token", "credential", "api_key", "account.key", "s3://me:word@bucket")
 
 
@@ -52,6 +60,35 @@ def findings(folder: Path, env: str, environ: Mapping[str, str]) -> list[Finding
         return []
     conf = {**spark_defaults(environ), **settings.spark.conf}
     return [*_of_spark(conf, env), *_of_secrets(settings, environ)]
+
+
+def refuse_unsafe_writers(settings: RunSettings, environ: Mapping[str, str]) -> None:
+    """Refuse what would let two writers to S3 both take a commit for theirs; other stores pass.
+
+    Writers of this library take turns by locks in ``work``. Whatever else writes, and a run that outlives
+    its lease, is kept away by the log alone, so that must not be switched off.
+
+    Raises:
+        ConfigError: a setting does so; the message names it.
+    """
+    if not re.match(r"s3[an]?://", settings.root):
+        return
+    for key, value in settings.spark.conf.items():
+        if _LOG_STORE.fullmatch(key) and value not in _S3_LOG_STORES:
+            raise ConfigError(
+                f"{key} is {value!r}, and the root {settings.root!r}: it may overwrite a commit there",
+                f"one of {', '.join(_S3_LOG_STORES)}",
+                "take the setting out, or name the store that all writers of these tables use",
+            )
+    for name, unsafe in _UNSAFE_ON_S3.items():
+        value = environ.get(name, "")
+        if value.strip().lower() in unsafe:
+            raise ConfigError(
+                f"the environment variable {name} is {value!r}, and the root {settings.root!r}: "
+                "a commit may overwrite another one there",
+                "commits that fail where the version exists",
+                f"unset {name}",
+            )
 
 
 def spark_defaults(environ: Mapping[str, str]) -> dict[str, str]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from pyspark import SparkConf, SparkContext
+from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
 from featurelib.config import resolve_secret
@@ -35,8 +38,9 @@ _SPEED = {  # methods above HotSpot's limit are never compiled: better that Spar
     "spark.sql.codegen.hugeMethodLimit": "8000",
 }
 _SECRETS = rf"(?i){HIDDEN_NAME}|{HIDDEN_ADDRESS}"
+_REDACTION = "spark.redaction.regex"
 REDACTION = {  # what Spark blots out of its event logs, its UI and the plans in both
-    "spark.redaction.regex": _SECRETS,
+    _REDACTION: _SECRETS,
     "spark.redaction.string.regex": _SECRETS,
     "spark.sql.redaction.options.regex": _SECRETS,
 }
@@ -79,11 +83,27 @@ def build_session(settings: SparkSettings, *, app_name: str) -> SparkSession:
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         builder = builder.master(master)
-    for key, value in conf.items():
-        # Secrets become known here and nowhere else: the settings keep the reference.
-        known = resolve_secret(value, os.environ) if SECRET.fullmatch(value) else value
-        builder = builder.config(key, known)
+    # Secrets become known here and nowhere else: the settings keep the reference.
+    secrets = {key: resolve_secret(conf[key], os.environ) for key in _secret_keys(conf)}
+    for key, value in {**conf, **secrets}.items():
+        builder = builder.config(key, value)
+    if secrets and not (remote or launched):
+        plain = {key: value for key, value in conf.items() if key not in secrets}
+        _start_java({"spark.master": settings.master or "local[*]", **plain}, secrets, app_name=app_name)
     return builder.getOrCreate()
+
+
+def _start_java(plain: Mapping[str, str], secrets: Mapping[str, str], *, app_name: str) -> None:
+    """Start a JVM and its context: in one step, secrets would stand on Java's command line."""
+    if SparkContext._active_spark_context is not None:
+        return
+    gateway = launch_gateway(SparkConf(loadDefaults=False).setAll([*plain.items()]))  # type: ignore[no-untyped-call]
+    whole = SparkConf(loadDefaults=False).setAll([*plain.items(), *secrets.items()])
+    SparkContext(conf=whole.setAppName(app_name), gateway=gateway)
+
+
+def _secret_keys(conf: Mapping[str, str]) -> list[str]:
+    return [key for key, value in conf.items() if SECRET.fullmatch(value)]
 
 
 def session_conf(settings: SparkSettings, *, remote: str | None, launched: bool) -> dict[str, str]:
@@ -103,13 +123,20 @@ def session_conf(settings: SparkSettings, *, remote: str | None, launched: bool)
     if remote:
         static = ("spark.sql.extensions", "spark.sql.catalog.spark_catalog", "spark.ui.showConsoleProgress")
         conf = {key: value for key, value in conf.items() if key not in static}
-        return {**conf, **settings.conf}
+        return _redacted({**conf, **settings.conf})
     if not launched:
         conf.update(_process_conf(settings))
     master = settings.master or ("" if launched else "local[*]")
     if master.startswith("local"):
         conf.update(_LOCAL)
-    return {**conf, **settings.conf}
+    return _redacted({**conf, **settings.conf})
+
+
+def _redacted(conf: dict[str, str]) -> dict[str, str]:
+    """Blot out the values of all secrets, also of those whose names do not sound like one."""
+    # Hadoop's settings are logged once more, without Spark's prefix.
+    named = "|".join(re.escape(key.removeprefix("spark.hadoop.")) for key in _secret_keys(conf))
+    return {**conf, _REDACTION: f"{conf[_REDACTION]}|{named}"} if named else conf
 
 
 def _process_conf(settings: SparkSettings) -> dict[str, str]:
@@ -129,7 +156,7 @@ def _process_conf(settings: SparkSettings) -> dict[str, str]:
         "spark.driver.memory": settings.driver_memory,
         "spark.driver.extraJavaOptions": " ".join(options),
     }
-    if "spark.jars.packages" not in settings.conf:
+    if "delta-spark_" not in settings.conf.get("spark.jars.packages", ""):
         jars = delta_jars()
         conf |= (
             {"spark.driver.extraClassPath": os.pathsep.join(jars)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -112,11 +114,16 @@ class RunSettings(Spec):
     """Settings of the environment, not of the pipeline's meaning.
 
     Attributes:
-        root: folder of all state: tables, models, reports. Relative paths start at the project folder.
+        root: where tables live: a folder, or a URI as ``s3a://bucket/folder``. Relative paths start at the
+            project folder.
+        work: folder of all other state: leases and locks, models not registered yet, reports. By default
+            ``root``; given where that is a URI, and then shared by all drivers, with locks that hold between
+            machines (NFS 4, EFS, Lustre).
         landing: folder where raw files arrive.
     """
 
     root: str
+    work: str | None = None
     landing: str
     spark: SparkSettings = SparkSettings()
     tracking: TrackingSettings
@@ -124,3 +131,22 @@ class RunSettings(Spec):
     engine: EngineSettings = EngineSettings()
     cost: CostSettings | None = None
     secrets: dict[str, str] = Field(default_factory=dict, repr=False)
+
+    @model_validator(mode="after")
+    def _work_is_a_folder(self) -> Self:
+        if _is_remote(self.work or self.root):
+            given = f"work {self.work!r}" if self.work else f"root {self.root!r} and no work"
+            raise ValueError(
+                f"{given}: leases, locks and reports need a folder; "
+                "set work to one on a file system that all drivers share"
+            )
+        return self
+
+    @property
+    def work_folder(self) -> Path:
+        """The folder of all state but tables."""
+        return Path((self.work or self.root).removeprefix("file://"))
+
+
+def _is_remote(place: str) -> bool:
+    return bool(re.match(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+:/", place))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -11,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from featurelib.pipeline.progress import Progress
+from featurelib.safety import refuse_unsafe_writers
 from featurelib.specs import Project
 from featurelib.tables import Store, turn
 
@@ -19,10 +21,18 @@ if TYPE_CHECKING:
 
 
 def store_of(project: Project) -> Store:
-    """Return the tables of a project's environment."""
+    """Return the tables of a project's environment.
+
+    Raises:
+        ConfigError: they are on S3, and a setting makes commits there unsafe.
+    """
     settings = project.settings
+    refuse_unsafe_writers(settings, os.environ)
     return Store(
-        settings.root, compression=settings.storage.compression, retention=settings.storage.retention
+        settings.root,
+        compression=settings.storage.compression,
+        retention=settings.storage.retention,
+        lease_folder=str(settings.work_folder / "leases") if settings.work else None,
     )
 
 

@@ -55,7 +55,7 @@ def run_demo(
         opened = context(day.isoformat())
         stage.summary = f"Spark {opened.spark.version}, {opened.spark.conf.get('spark.master', 'remote')}"
     run_pipeline(opened, budget=budget)
-    root = _shown(project.settings.root)
+    root = _shown(str(project.settings.work_folder))
     progress.line()
     progress.line(f"done in {seconds(time.monotonic() - started)}")
     progress.line(f"report    {root}/reports/latest.html")

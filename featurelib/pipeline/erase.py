@@ -11,7 +11,6 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -289,7 +288,7 @@ def _finish_drafts(context: Context) -> None:
 
 def _clean_pages(context: Context, subject: Subject) -> None:
     """Replace the subject in ``_RUN.json``, and delete reports that name it."""
-    root = Path(context.project.settings.root)
+    root = context.project.settings.work_folder
     record = root / "_RUN.json"
     if record.is_file():
         text = record.read_text(encoding="utf-8")
@@ -304,7 +303,7 @@ def _clean_pages(context: Context, subject: Subject) -> None:
 
 def _drop_examples(context: Context) -> None:
     """Take the example rows out of every registered or waiting model: nobody can tell whose they are."""
-    outbox = Path(context.project.settings.root) / "outbox"
+    outbox = context.project.settings.work_folder / "outbox"
     for path in outbox.glob("*/submission.json"):
         record = json.loads(path.read_text(encoding="utf-8"))
         path.write_text(json.dumps({**record, "example": []}), encoding="utf-8")

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from featurelib.errors import FeaturelibError
@@ -122,7 +121,7 @@ def _write(context: Context, step: str, result: StepResult, state: str, code: in
         "as_of": context.as_of.isoformat(),
         "finished_at": finished.isoformat(),
     }
-    root = Path(context.project.settings.root)
+    root = context.project.settings.work_folder
     if root.is_dir():
         draft = root / "._RUN.json.draft"
         draft.write_text(json.dumps(plain, indent=1, default=str), encoding="utf-8")

@@ -50,7 +50,7 @@ def write_report(context: Context, results: Sequence[StepResult]) -> Path:
         tracking=f"./spark-submit.sh ui --env {context.project.env}",
         reproduce=_again(context),
     )
-    folder = Path(context.project.settings.root) / "reports"
+    folder = context.project.settings.work_folder / "reports"
     folder.mkdir(parents=True, exist_ok=True)
     page = render_run_report(report)
     path = folder / f"{run_id}.html"

@@ -110,7 +110,7 @@ def _waiting(context: Context, outbox_id: str) -> Outbox | None:
 
 def outbox_root(context: Context) -> Path:
     """Return the folder where trained models wait until they are registered."""
-    return Path(context.project.settings.root) / "outbox"
+    return context.project.settings.work_folder / "outbox"
 
 
 def _trained(

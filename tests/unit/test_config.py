@@ -53,7 +53,8 @@ def test_relative_paths_start_at_the_project_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("root", ["/data/shop", "s3a://bucket/shop", "dbfs:/shop"])
 def test_absolute_paths_and_stores_stay(tmp_path: Path, root: str) -> None:
     """A path or a store that is complete is not touched."""
-    project = load_project(write_project(tmp_path), overrides=[f"root={root}"], environ={})
+    overrides = [f"root={root}", f"work={tmp_path}"]
+    project = load_project(write_project(tmp_path), overrides=overrides, environ={})
     assert project.settings.root == root
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from featurelib.safety import findings, spark_defaults
+from featurelib.errors import ConfigError
+from featurelib.safety import findings, refuse_unsafe_writers, spark_defaults
+from featurelib.specs import RunSettings, SparkSettings, TrackingSettings
 from tests.unit.shop_project import BASE, LOCAL, write_project
 
 LOCKED = {
@@ -87,3 +89,65 @@ def test_a_configuration_that_cannot_be_read_is_a_finding(tmp_path: Path) -> Non
     """The doctor says so and goes on."""
     (one,) = findings(write_project(tmp_path), "prod", {})
     assert (one.name, one.holds) == ("configuration", False)
+
+
+def on_s3(folder: Path, **more: str) -> RunSettings:
+    """Settings of an environment whose tables are on S3."""
+    conf = {key: value for key, value in more.items() if key.startswith("spark.")}
+    return RunSettings(
+        root="s3a://bucket/store",
+        work=str(folder),
+        landing=str(folder),
+        spark=SparkSettings(conf=conf),
+        tracking=TrackingSettings(tracking_uri="sqlite:///x.db", artifact_root="x", experiment="x"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "refused"),
+    [
+        ("spark.delta.logStore.class", "org.apache.spark.sql.delta.storage.HDFSLogStore", True),
+        ("spark.delta.logStore.s3a.impl", "io.delta.storage.LocalLogStore", True),
+        ("spark.delta.logStore.s3.impl", "io.delta.storage.HDFSLogStore", True),
+        ("spark.delta.logStore.s3a.impl", "io.delta.storage.S3DynamoDBLogStore", False),
+        ("spark.delta.logStore.s3a.impl", "io.delta.storage.S3SingleDriverLogStore", False),
+        ("spark.delta.logStore.gs.impl", "io.delta.storage.GCSLogStore", False),
+    ],
+)
+def test_a_log_store_that_overwrites_on_s3_is_refused(
+    tmp_path: Path, key: str, value: str, refused: bool
+) -> None:
+    """A rename is no test and set on S3; the message names the setting."""
+    settings = on_s3(tmp_path, **{key: value})
+    if not refused:
+        refuse_unsafe_writers(settings, {})
+        return
+    with pytest.raises(ConfigError, match=key):
+        refuse_unsafe_writers(settings, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_S3_ALLOW_UNSAFE_RENAME", "true"),
+        ("AWS_S3_ALLOW_UNSAFE_RENAME", "1"),
+        ("AWS_CONDITIONAL_PUT", "disabled"),
+        ("AWS_COPY_IF_NOT_EXISTS", "none"),
+    ],
+)
+def test_a_variable_that_lets_commits_overwrite_is_refused(tmp_path: Path, name: str, value: str) -> None:
+    """On S3 only: on a local folder it means nothing."""
+    with pytest.raises(ConfigError, match=name):
+        refuse_unsafe_writers(on_s3(tmp_path), {name: value})
+    local = on_s3(tmp_path).model_copy(update={"root": str(tmp_path)})
+    refuse_unsafe_writers(local, {name: value})
+
+
+def test_a_root_that_is_no_folder_needs_one_beside_it(tmp_path: Path) -> None:
+    """Leases and locks cannot lie on S3: without ``work`` the configuration is refused, and so is a URI there."""
+    given = on_s3(tmp_path).model_dump()
+    for work in (None, "s3a://bucket/work"):
+        with pytest.raises(ValueError, match="set work to one on a file system that all drivers share"):
+            RunSettings(**{**given, "work": work})
+    assert RunSettings(**{**given, "root": str(tmp_path), "work": None}).work_folder == tmp_path
+    assert RunSettings(**{**given, "root": f"file://{tmp_path}", "work": None}).work_folder == tmp_path
