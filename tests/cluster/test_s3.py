@@ -23,22 +23,27 @@ HADOOP_AWS = "org.apache.hadoop:hadoop-aws:3.5.0"
 pytestmark = pytest.mark.skipif(not SERVER, reason="needs a moto server, named by FEATURELIB_S3")
 
 
-def settings(root: str, work: Path, *, remote: bool) -> list[str]:
-    """Overrides of a run: where its state lies and, on S3, how Spark gets there."""
+def settings(root: str, work: Path) -> list[str]:
+    """Overrides of a run: where its state lies."""
     given = [f"root={root}", f"work={work}", f"landing={work}/landing"]
     given += [f"tracking.tracking_uri=sqlite:///{work}/mlflow.db", f"tracking.artifact_root={work}/artifacts"]
-    if remote:
-        conf = {
-            "spark.jars.packages": HADOOP_AWS,
-            "spark.hadoop.fs.s3a.endpoint": SERVER,
-            "spark.hadoop.fs.s3a.path.style.access": "true",
-            "spark.hadoop.fs.s3a.connection.ssl.enabled": "false",
-            "spark.hadoop.fs.s3a.access.key": "${secret:env/AWS_ACCESS_KEY_ID}",
-            "spark.hadoop.fs.s3a.secret.key": "${secret:env/AWS_SECRET_ACCESS_KEY}",
-            "spark.hadoop.fs.s3a.endpoint.region": "us-east-1",
-        }
-        given.append(f"spark.conf={json.dumps(conf)}")
     return [word for text in given for word in ("-c", text)]
+
+
+def lake(root: str, work: Path) -> list[str]:
+    """The same on S3: an environment that says how Spark gets there."""
+    conf = {
+        "spark.jars.packages": HADOOP_AWS,
+        "spark.hadoop.fs.s3a.endpoint": SERVER,
+        "spark.hadoop.fs.s3a.path.style.access": "true",
+        "spark.hadoop.fs.s3a.connection.ssl.enabled": "false",
+        "spark.hadoop.fs.s3a.access.key": "${secret:env/AWS_ACCESS_KEY_ID}",
+        "spark.hadoop.fs.s3a.secret.key": "${secret:env/AWS_SECRET_ACCESS_KEY}",
+        "spark.hadoop.fs.s3a.endpoint.region": "us-east-1",
+    }
+    spark = {"spark": {"master": "local[2]", "conf": conf}}
+    (work / "conf" / "env" / "lake.yaml").write_text(json.dumps(spark), encoding="utf-8")  # JSON is YAML
+    return ["--env", "lake", *settings(root, work)]
 
 
 def run(
@@ -91,8 +96,8 @@ def test_a_pipeline_on_s3_makes_the_tables_it_makes_in_a_folder(tmp_path: Path, 
     for folder in (local, work):
         stand.land(folder)
     pipeline = work / "conf" / "stand"
-    here = settings(str(local), local, remote=False)
-    there = settings(f"s3a://{bucket}/store", work, remote=True)
+    here = settings(str(local), local)
+    there = lake(f"s3a://{bucket}/store", work)
     as_of = ["--as-of", "2024-01-10"]
     for overrides in (here, there):
         first = run(["run", *as_of], pipeline, overrides)
@@ -108,7 +113,7 @@ def test_a_pipeline_on_s3_makes_the_tables_it_makes_in_a_folder(tmp_path: Path, 
 def test_settings_that_would_lose_a_commit_on_s3_are_refused_by_name(tmp_path: Path, bucket: str) -> None:
     """Before anything is read or written, with exit code 2."""
     stand.land(tmp_path)
-    overrides = settings(f"s3a://{bucket}/store", tmp_path, remote=True)
+    overrides = lake(f"s3a://{bucket}/store", tmp_path)
     pipeline = tmp_path / "conf" / "stand"
     answer = run(["publishes"], pipeline, overrides, AWS_S3_ALLOW_UNSAFE_RENAME="true")
     assert answer.returncode == 2
