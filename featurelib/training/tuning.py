@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 Parameter = float | int | str | bool
-Metric = Literal["roc_auc", "pr_auc", "log_loss"]
-SMALLER_IS_BETTER = frozenset({"log_loss"})
+Metric = Literal["roc_auc", "pr_auc", "log_loss", "rmse", "mae", "r2"]
+SMALLER_IS_BETTER = frozenset({"log_loss", "rmse", "mae"})
 _CHOSEN = "estimator"
 _MAX_DRAWS = 10_000
 _DRAWN_AGAIN = 50
