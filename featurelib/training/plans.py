@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from featurelib.errors import ConfigError
+from featurelib.errors import ConfigError, nearest
 from featurelib.preparation_specs import Encoding, PreparationSpec
 from featurelib.training import columns
 from featurelib.training.encodings import Counts, count_values, edges_of
@@ -45,6 +45,28 @@ class Plan:
     known_label_ok: tuple[str, ...] = ()
     validation: DataFrame | None = None
     seed: int = 7
+
+
+def check_names(plan: Plan, *, numbers: Sequence[str], categories: Sequence[str]) -> None:
+    """Check that options for single features name features; a misspelt one would do nothing.
+
+    Raises:
+        ConfigError: one does not.
+    """
+    encode, impute = plan.spec.encode.features, plan.spec.impute.features
+    for what, names, known in (
+        ("preparation.encode.features", encode, categories),
+        ("known_label_ok", plan.known_label_ok, [*numbers, *categories]),
+    ):
+        for name in names:
+            if name not in known:
+                raise ConfigError(
+                    f"{what}: {name!r} is none of the features it could be.{nearest(name, known)}",
+                    f"one of {', '.join(known) or 'none'}",
+                    "correct the name, or take it out",
+                )
+    for pattern in impute:
+        resolve_features([pattern], numbers, what="preparation.impute.features")
 
 
 def inputs_of(rows: DataFrame, look: Look, gaps: Gaps, *, plan: Plan, reasons: Mapping[str, str]) -> Inputs:

@@ -25,10 +25,11 @@ from pyspark.sql import types as T
 from pyspark.storagelevel import StorageLevel
 
 from featurelib.errors import ConfigError, FrameError, nearest
+from featurelib.preparation_specs import PreparationSpec
 from featurelib.training import columns
 from featurelib.training.gaps import Gaps, gaps_of
 from featurelib.training.look import LOOK_ROWS, ROW_HASH, Floats, Look, is_sampled, look_at
-from featurelib.training.plans import Plan, constants, inputs_of
+from featurelib.training.plans import Plan, check_names, constants, inputs_of
 from featurelib.training.selection import dropped_by, refuse_known_label
 from featurelib.training.stages import VECTOR, Form, Inputs, fit_common, fit_forms, transformed
 
@@ -177,6 +178,7 @@ def fit_preparation(
     """
     plan = plan or Plan()
     categories, numbers = checked_types(rows, features=features, categorical=categorical)
+    check_names(plan, numbers=numbers, categories=categories)
     gaps = gaps_of(rows, numbers=numbers, categories=categories)
     reasons = dict.fromkeys(gaps.never_given(features), _NO_VALUE)
     _check_left(features, reasons)
@@ -214,7 +216,7 @@ def _fitted(
     return Preparation(
         features=tuple(features),
         categorical=tuple(name for name in features if name not in inputs.numbers),
-        reasons=reasons,
+        reasons=dict(sorted(reasons.items())),
         common=common.stages,
         forms=fitted,
         places=places,
@@ -247,7 +249,11 @@ def _unimportant(
     rows: DataFrame, features: Sequence[str], *, categorical: Sequence[str], plan: Plan, top: int
 ) -> dict[str, str]:
     """Return all but the features that matter most to a small forest on the rows looked at."""
-    first = replace(plan, spec=plan.spec.model_copy(update={"select": type(plan.spec.select)()}))
+    first = replace(
+        plan,
+        spec=PreparationSpec(impute=plan.spec.impute, outliers=plan.spec.outliers),
+        known_label_ok=tuple(features),
+    )
     kept = [name for name in categorical if name in features]
     preparation = fit_preparation(rows, features=features, categorical=kept, forms=("tree",), plan=first)
     share = min(1.0, LOOK_ROWS / max(rows.count(), 1))
@@ -290,7 +296,7 @@ def _check_left(features: Sequence[str], reasons: Mapping[str, str]) -> None:
             "check the split's dates against the days that are loaded",
         )
     raise FrameError(
-        f"no feature is left: {'; '.join(f'{name}: {reason}' for name, reason in reasons.items())}",
+        f"no feature is left: {'; '.join(f'{name}: {reasons[name]}' for name in features)}",
         "at least one feature that varies and that preparation.select keeps",
         "add features, loosen the rules, or train on more days",
     )

@@ -8,9 +8,9 @@ from pyspark.sql import functions as F
 
 from featurelib.errors import FrameError, ModelGateError
 from featurelib.specs import EstimatorSpec, Gate, LiftStep, ModelSpec, SearchRange, Tuning
-from featurelib.training import fit
 from featurelib.training.fit import TrainingOptions, train_model
 from featurelib.training.preparation import ROW_HASH, VECTOR, fit_preparation
+from featurelib.training.workshop import prepared
 
 SCHEMA = "key string, as_of_ts timestamp, place string, signal double, noise double, gappy double, late int, _split string"
 
@@ -203,10 +203,7 @@ def test_medians_scales_and_categories_come_from_training_rows_alone(spark):
     def learnt(rows):
         model = model_of({"linear": LINEAR})
         features = ("place", "signal", "noise", "gappy")
-        options = TrainingOptions(key=("key",))
-        workshop, _ = fit._prepared(
-            frame_of(spark, rows), model, features=features, label="late", options=options
-        )
+        workshop = prepared(frame_of(spark, rows), model, features=features, label="late", key=("key",))
         workshop.rows.unpersist()
         stages = {type(stage).__name__: stage for stage in workshop.preparation.common}
         scaler = workshop.preparation.forms["linear"][-1]
