@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal, Self
@@ -9,9 +10,37 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from featurelib.errors import nearest
+from featurelib.preparation_specs import PreparationSpec
 from featurelib.spec_types import Name, Spec
 
-EstimatorKind = Literal["logistic_regression", "random_forest", "gradient_boosted_trees", "xgboost"]
+EstimatorKind = Literal[
+    "logistic_regression",
+    "random_forest",
+    "gradient_boosted_trees",
+    "xgboost",
+    "decision_tree",
+    "naive_bayes",
+    "multilayer_perceptron",
+    "factorization_machine",
+    "linear_regression",
+    "generalized_linear_regression",
+    "function",
+    "average",
+    "stacking",
+]
+Task = Literal["binary", "regression"]
+TASK_METRICS: dict[Task, frozenset[str]] = {
+    "binary": frozenset({"roc_auc", "pr_auc", "log_loss"}),
+    "regression": frozenset({"rmse", "mae", "r2"}),
+}
+"""What a search can be steered by."""
+ENSEMBLES = frozenset({"average", "stacking"})
+_ONLY: dict[Task, frozenset[str]] = {
+    "binary": frozenset({"logistic_regression", "naive_bayes", "multilayer_perceptron"}),
+    "regression": frozenset({"linear_regression", "generalized_linear_regression"}),
+}
+_UNWEIGHTED = frozenset({"multilayer_perceptron", "factorization_machine", "function", "average", "stacking"})
+_FUNCTION = re.compile(r"[A-Za-z_]\w*:[A-Za-z_]\w*")
 Range = Annotated[tuple[float, float], Field(min_length=2, max_length=2)]
 
 
@@ -52,10 +81,24 @@ ESTIMATOR_PARAMETERS: dict[EstimatorKind, frozenset[str]] = {
     ),
     "xgboost": frozenset(
         {"trees", "max_depth", "learning_rate", "subsample", "column_sample", "min_child_weight"}
-        | {"reg_lambda", "workers"}
+        | {"reg_lambda", "workers", "early_stopping_rounds", "gamma"}
     ),
+    "decision_tree": frozenset({"max_depth", "min_rows_per_leaf"}),
+    "naive_bayes": frozenset({"smoothing", "model_type"}),
+    "multilayer_perceptron": frozenset({"hidden", "max_iter", "learning_rate"}),
+    "factorization_machine": frozenset({"factors", "reg_param", "max_iter", "learning_rate"}),
+    "linear_regression": frozenset({"reg_param", "elastic_net", "max_iter"}),
+    "generalized_linear_regression": frozenset({"family", "link", "reg_param", "max_iter"}),
+    "function": frozenset(),
+    "average": frozenset(),
+    "stacking": frozenset({"folds", "reg_param"}),
 }
-"""The hyperparameters each learner takes, fixed or tuned."""
+"""The hyperparameters each learner takes, fixed or tuned; a ``function`` takes whatever it reads."""
+
+
+def _is_absent(value: object) -> bool:
+    """Whether a field stands at its default and so adds nothing to what a spec says, nor to its hash."""
+    return value in (None, (), "binary")
 
 
 class EstimatorSpec(Spec):
@@ -63,12 +106,36 @@ class EstimatorSpec(Spec):
 
     ``refit`` overrides parameters when the best trial is fitted again on all rows: trials can then be small
     (15 trees), and the model that is kept large (60 trees).
+
+    Attributes:
+        function: of kind ``function``: ``module:class`` of the pipeline's folder, a learner on one machine.
+        members: of kinds ``average`` and ``stacking``: the model's estimators that are put together.
     """
 
     kind: EstimatorKind
     parameters: dict[str, float | int | str | bool] = Field(default_factory=dict)
     space: dict[str, SearchRange] = Field(default_factory=dict)
     refit: dict[str, float | int | str | bool] = Field(default_factory=dict)
+    function: str | None = Field(default=None, exclude_if=_is_absent)
+    members: tuple[Name, ...] = Field(default=(), exclude_if=_is_absent)
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> Self:
+        if (self.kind == "function") != (self.function is not None):
+            raise ValueError(
+                f"kind {self.kind}, function {self.function}: kind function, and only it, names one"
+            )
+        if self.function is not None and not _FUNCTION.fullmatch(self.function):
+            raise ValueError(f"{self.function!r} is not module:class of the pipeline's folder")
+        if (self.kind in ENSEMBLES) != bool(self.members):
+            raise ValueError(
+                f"kind {self.kind}, members {list(self.members)}: average and stacking, only they, have some"
+            )
+        if self.kind in ENSEMBLES and (len(set(self.members)) < 2 or self.space):
+            raise ValueError(f"{self.kind} takes two or more different members and no space")
+        if "early_stopping_rounds" in {*self.parameters, *self.space} and "trees" in self.refit:
+            raise ValueError("refit has trees, which early stopping finds: leave one of them out")
+        return self
 
     @model_validator(mode="after")
     def _fixed_or_tuned(self) -> Self:
@@ -77,7 +144,7 @@ class EstimatorSpec(Spec):
             raise ValueError(f"both fixed and tuned: {', '.join(both)}")
         known = ESTIMATOR_PARAMETERS[self.kind]
         for name in (*self.parameters, *self.space, *self.refit):
-            if name not in known:
+            if name not in known and self.kind != "function":
                 raise ValueError(
                     f"{self.kind} has no parameter {name!r}.{nearest(name, known)}"
                     f" It takes {', '.join(sorted(known))}"
@@ -90,7 +157,7 @@ class Tuning(Spec):
 
     trials: Annotated[int, Field(ge=1)] = 12
     parallelism: Annotated[int, Field(ge=1)] = 2
-    metric: Literal["roc_auc", "pr_auc", "log_loss"] = "roc_auc"
+    metric: Literal["roc_auc", "pr_auc", "log_loss", "rmse", "mae", "r2"] = "roc_auc"
     seed: int = 7
     sample: Annotated[float, Field(gt=0, le=1)] = 1.0
 
@@ -103,7 +170,7 @@ class Gate(Spec):
     """
 
     mode: Literal["disabled", "dry_run", "enabled"] = "enabled"
-    metric: Literal["roc_auc", "pr_auc"] = "roc_auc"
+    metric: Literal["roc_auc", "pr_auc", "r2"] = "roc_auc"
     minimum: float
     lift_over_baseline: float = 0.0
     worse_than_champion: Annotated[float, Field(ge=0)] = 0.0
@@ -140,6 +207,10 @@ class ModelSpec(Spec):
             the model's features.
         lift: further feature sets for the report's lift table, selected likewise.
         lift_learner: the one fixed learner that baseline and lift steps are fitted with.
+        task: ``binary``, a label of 0 and 1, or ``regression``, a number.
+        preparation: what is fitted between raw features and learner; None for the usual.
+        known_label_ok: features that may tell the label as good as by themselves; any other such feature is
+            refused, since it was most likely written after the label was known.
     """
 
     features: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -153,3 +224,48 @@ class ModelSpec(Spec):
     tuning: Tuning = Tuning()
     gate: Gate
     description: str = ""
+    task: Task = Field(default="binary", exclude_if=_is_absent)
+    preparation: PreparationSpec | None = Field(default=None, exclude_if=_is_absent)
+    known_label_ok: tuple[Name, ...] = Field(default=(), exclude_if=_is_absent)
+
+    @model_validator(mode="after")
+    def _learners_fit_the_task(self) -> Self:
+        other: Task = "regression" if self.task == "binary" else "binary"
+        for name, spec in {**self.estimators, "lift_learner": self.lift_learner}.items():
+            if spec.kind in _ONLY[other]:
+                raise ValueError(f"{name}: {spec.kind} is for task {other}, and the model's is {self.task}")
+            if self.preparation is not None and self.preparation.is_weighted and spec.kind in _UNWEIGHTED:
+                raise ValueError(
+                    f"{name}: {spec.kind} takes no weights, and class_weights or sampling need them"
+                )
+        if self.lift_learner.kind in {"function", *ENSEMBLES}:
+            raise ValueError(
+                f"lift_learner: {self.lift_learner.kind} is none of Spark's or xgboost's learners"
+            )
+        if self.task == "regression" and self.preparation is not None and self.preparation.is_weighted:
+            raise ValueError(
+                "class_weights and sampling are of classes: take them out, or make the task binary"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _metrics_fit_the_task(self) -> Self:
+        for what, metric in (("tuning", self.tuning.metric), ("gate", self.gate.metric)):
+            if metric not in TASK_METRICS[self.task]:
+                known = ", ".join(sorted(TASK_METRICS[self.task]))
+                raise ValueError(f"{what}.metric {metric} is none of task {self.task}: {known}")
+        return self
+
+    @model_validator(mode="after")
+    def _members_are_estimators(self) -> Self:
+        plain = [name for name, spec in self.estimators.items() if spec.kind not in ENSEMBLES]
+        if not plain:
+            raise ValueError("only ensembles: they put other estimators together")
+        for name, spec in self.estimators.items():
+            for member in spec.members:
+                if member not in plain:
+                    raise ValueError(
+                        f"{name} has the member {member!r}, which is no learner of the model."
+                        f"{nearest(member, plain)} It can have {', '.join(plain)}"
+                    )
+        return self

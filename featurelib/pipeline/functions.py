@@ -1,4 +1,4 @@
-"""A pipeline's own Python functions, ``module:function`` in the pipeline's folder."""
+"""A pipeline's own Python functions and learners, ``module:name`` in the pipeline's folder."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pyspark import cloudpickle
 
 from featurelib.errors import ConfigError
+from featurelib.training.function_model import LearnerCode
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -25,6 +26,34 @@ def pipeline_function(folder: str, reference: str) -> Callable[[DataFrame], Data
     Raises:
         ConfigError: the module or the function does not exist.
     """
+    found, path = _named(folder, reference, what="transform")
+    if not callable(found):
+        raise ConfigError(
+            f"transform {reference!r}", f"a function in {path}", "define it, or correct the name"
+        )
+    return found
+
+
+def learner_code(folder: str, reference: str) -> LearnerCode:
+    """Return the class ``module:class`` of a pipeline's folder, with the hash of its module.
+
+    Raises:
+        ConfigError: the module or the class does not exist, or the class lacks one of its four methods.
+    """
+    found, path = _named(folder, reference, what="function")
+    lacking = [
+        name for name in ("fit", "predict", "save", "load") if not callable(getattr(found, name, None))
+    ]
+    if not isinstance(found, type) or lacking:
+        raise ConfigError(
+            f"function {reference!r} lacks {', '.join(lacking) or 'a class'}",
+            f"a class in {path} with fit, predict, save and load",
+            "write it as docs/training.md shows",
+        )
+    return LearnerCode(found, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _named(folder: str, reference: str, *, what: str) -> tuple[object, Path]:
     module_name, _, function_name = reference.partition(":")
     path = Path(folder) / f"{module_name}.py"
     unique = (
@@ -34,17 +63,15 @@ def pipeline_function(folder: str, reference: str) -> Callable[[DataFrame], Data
         spec = importlib.util.spec_from_file_location(unique, path)
         if spec is None or spec.loader is None or not path.is_file():
             raise ConfigError(
-                f"transform {reference!r}", f"a file {path}", "create it, or correct the transform's module"
+                f"{what} {reference!r}", f"a file {path}", f"create it, or correct the {what}'s module"
             )
         module = importlib.util.module_from_spec(spec)
         sys.modules[unique] = module
         spec.loader.exec_module(module)
         cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
-    function = getattr(sys.modules[unique], function_name, None)
-    if not callable(function):
+    found = getattr(sys.modules[unique], function_name, None)
+    if found is None:
         raise ConfigError(
-            f"transform {reference!r}",
-            f"a function {function_name!r} in {path}",
-            "define it, or correct the name",
+            f"{what} {reference!r}", f"{function_name!r} defined in {path}", "define it, or correct the name"
         )
-    return function  # type: ignore[no-any-return]
+    return found, path

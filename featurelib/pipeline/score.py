@@ -15,12 +15,14 @@ from featurelib.lineage.records import LineageRecord, as_row, code_version, pack
 from featurelib.pipeline.context import Context, StepResult
 from featurelib.pipeline.days import ALL_DAYS, DayRange
 from featurelib.pipeline.definitions import check_features
+from featurelib.pipeline.functions import learner_code
 from featurelib.pipeline.rescore import late_predictions, stale_predictions, supersede
 from featurelib.pipeline.schemas import struct
 from featurelib.pipeline.touched import join_identity
 from featurelib.registry.tracker import LoadedModel, Tracker
 from featurelib.scoring.batch import score as predictions_of
 from featurelib.tables import Run, Stamp, append_ops, begin_run, published, snapshot
+from featurelib.training.function_model import bind_functions
 
 LINEAGE = "ops.lineage"
 _LINEAGE_SCHEMA = struct(lineage_id="string", run_id="string", output="string", record="string")
@@ -116,7 +118,9 @@ def _champion(context: Context, name: str) -> LoadedModel:
     tracker = Tracker(context.project.settings.tracking)
     registered = tracker.champion(name)
     check_features(context.project, registered)
-    return tracker.load_version(registered)
+    model = tracker.load_version(registered)
+    bind_functions(model.pipeline, partial(learner_code, context.project.folder))
+    return model
 
 
 def _record(context: Context, run: Run, model: LoadedModel) -> LineageRecord:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from featurelib.lineage.records import code_version, package_versions
 from featurelib.pipeline.build_training_set import training_content
 from featurelib.pipeline.context import Context, StepResult, Surroundings
 from featurelib.pipeline.definitions import features_hash, short_definitions
+from featurelib.pipeline.functions import learner_code
 from featurelib.pipeline.models import champion_of, judged
 from featurelib.registry.aliases import hold
 from featurelib.registry.audit import Decision
@@ -73,10 +75,10 @@ def _train_one(context: Context, name: str, model: ModelSpec, comment: str) -> S
             waits or _trained(context, name, model, outbox_id=outbox_id, version=version, comment=comment)
         )
     verdict, alias = _judged(context, tracker, registered, model)
-    auc = registered.metrics["roc_auc"]
+    metric, shown = ("r2", "R2") if model.task == "regression" else ("roc_auc", "ROC AUC")
     summary = (
-        f"{name} version {registered.version}: test ROC AUC {auc:.3f} "
-        f"(baseline {registered.metrics['baseline_roc_auc']:.3f}), {_standing(verdict, alias)}"
+        f"{name} version {registered.version}: test {shown} {registered.metrics[metric]:.3f} "
+        f"(baseline {registered.metrics[f'baseline_{metric}']:.3f}), {_standing(verdict, alias)}"
     )
     facts = {
         "training": tracker.result(registered),
@@ -123,6 +125,7 @@ def _trained(
         slices=tuple(column for column in ("origin", "carrier") if column in training.columns),
         on_trial=lambda trial: context.progress.step(_line(trial, model.tuning.trials)),
         on_step=lambda step: context.progress.step(f"{name}: {step}"),
+        code=partial(learner_code, project.folder),
     )
     result = train_model(training, model, name=name, label=project.label.name, options=options)
     packages = package_versions()

@@ -13,7 +13,11 @@ from featurelib.errors import ModelGateError
 NATIVE = "sparkml"
 """Name of the folder with the model in Spark's own format, as MLflow's Spark flavour calls it."""
 
-_ALLOWED = re.compile(r"org\.apache\.spark\.ml(\.\w+)+(\$\w+)?|pyspark\.ml(\.\w+)+|xgboost\.spark(\.\w+)+")
+_ALLOWED = re.compile(
+    r"org\.apache\.spark\.ml(\.\w+)+(\$\w+)?|pyspark\.ml(\.\w+)+|xgboost\.spark(\.\w+)+"
+    # Holds data only: its code is the pipeline's, bound to it after a comparison of hashes.
+    r"|featurelib\.training\.function_model\.FunctionModel"
+)
 _PICKLE_SUFFIXES = frozenset({".pkl", ".pickle", ".cloudpickle", ".joblib", ".dill"})
 _PICKLE_KEYS = frozenset({"serialized_callbacks", "init_booster", "coll_cfg"})
 
@@ -61,9 +65,7 @@ def check_classes(folder: Path, *, what: str) -> None:
     Raises:
         ModelGateError: something else is found.
     """
-    for path in folder.rglob("*"):
-        if path.is_symlink() or path.suffix.lower() in _PICKLE_SUFFIXES or _starts_as_pickle(path):
-            raise _refused(what, f"file {path.relative_to(folder)} is a pickle or a link")
+    check_no_pickle(folder, what=what)
     described = 0
     for path, metadata in _metadata(folder, what=what):
         described += 1
@@ -74,6 +76,17 @@ def check_classes(folder: Path, *, what: str) -> None:
             raise _refused(what, f"{path.relative_to(folder)} holds {', '.join(pickled)}")
     if not described:
         raise _refused(what, "no metadata of Spark ML is found")
+
+
+def check_no_pickle(folder: Path, *, what: str) -> None:
+    """Check that no file is a pickle, nor a link to somewhere else.
+
+    Raises:
+        ModelGateError: one is.
+    """
+    for path in folder.rglob("*"):
+        if path.is_symlink() or path.suffix.lower() in _PICKLE_SUFFIXES or _starts_as_pickle(path):
+            raise _refused(what, f"file {path.relative_to(folder)} is a pickle or a link")
 
 
 def _metadata(folder: Path, *, what: str) -> Iterator[tuple[Path, dict[str, object]]]:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _MODEL = "model"
 _OUTBOX_ID = "outbox_id"
 _METRICS = ("roc_auc", "pr_auc", "log_loss", "brier", "accuracy", "precision", "recall", "f1", "threshold")
+_METRICS_OF_NUMBERS = ("rmse", "mse", "mae", "r2", "mape")
 
 
 def import_mlflow() -> None:
@@ -282,11 +283,12 @@ def _log_result(client: MlflowClient, run_id: str, submission: Submission) -> No
         "kind": result.get("kind"),
         **result.get("parameters", {}),
     }
-    metrics = {name: result["evaluation"].get(name) for name in _METRICS}
-    for metric in ("roc_auc", "pr_auc"):
+    metrics = {name: result["evaluation"].get(name) for name in (*_METRICS, *_METRICS_OF_NUMBERS)}
+    for metric in ("roc_auc", "pr_auc", "rmse", "r2"):
         metrics[f"baseline_{metric}"] = result.get("baseline", {}).get(metric)
+    shown = "rmse" if result.get("task") == "regression" else "roc_auc"
     for entry in result.get("by_estimator", []):
-        metrics[f"test_{metric_name(entry['estimator'])}_roc_auc"] = entry["roc_auc"]
+        metrics[f"test_{metric_name(entry['estimator'])}_{shown}"] = entry[shown]
     metrics |= {f"seconds_{step}": seconds for step, seconds in result.get("seconds", {}).items()}
     _log_batch(client, run_id, parameters=parameters, metrics=metrics)
 

@@ -49,7 +49,8 @@ def score(
         arm: in which role the model predicts.
 
     Returns:
-        keys, ``as_of_ts``, ``prediction`` (0.0 or 1.0), ``probability`` (of label 1), and ``_run_id``,
+        keys, ``as_of_ts``, ``prediction`` (0.0 or 1.0, or a number), ``probability`` (of label 1, null for a
+        number), and ``_run_id``,
         ``_lineage_id``, ``_model_name``, ``_model_version`` (long), ``_model_sha256``, ``_features_hash``,
         ``_arm``.
 
@@ -69,10 +70,15 @@ def score(
     needed = features.select(
         *(F.col(f"`{name}`") for name in dict.fromkeys([*identity, *model.feature_types]))
     )
-    return model.pipeline.transform(needed).select(
+    predicted = model.pipeline.transform(needed)
+    # A model of numbers has no probability; its prediction is the number.
+    probability = F.lit(None).cast("double")
+    if "probability" in predicted.columns:
+        probability = vector_to_array(F.col("probability"))[1]
+    return predicted.select(
         *(F.col(f"`{name}`") for name in identity),
         F.col("prediction").cast("double").alias("prediction"),
-        vector_to_array(F.col("probability"))[1].alias("probability"),
+        probability.alias("probability"),
         F.lit(run_id).alias("_run_id"),
         F.lit(lineage_id).alias("_lineage_id"),
         F.lit(model.name).alias("_model_name"),

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from featurelib.specs import EstimatorSpec
 from featurelib.threads import run_beside
 from featurelib.training import evaluation
-from featurelib.training.estimators import LABEL
+from featurelib.training.learners import Bench, fit_learner
+from featurelib.training.measures import Measures, Tallies, whole
 from featurelib.training.result import EstimatorMetrics, SliceMetrics
 from featurelib.training.tuning import Trial, best_trial
 from featurelib.training.workshop import AS_OF, Workshop
@@ -21,7 +21,11 @@ from featurelib.training.workshop import AS_OF, Workshop
 if TYPE_CHECKING:
     from pyspark.ml import Model
 
-_MLLIB = frozenset({"logistic_regression", "random_forest", "gradient_boosted_trees"})
+_MLLIB = frozenset(
+    {"logistic_regression", "random_forest", "gradient_boosted_trees", "decision_tree", "naive_bayes"}
+    | {"multilayer_perceptron", "factorization_machine", "linear_regression"}
+    | {"generalized_linear_regression"}
+)
 
 
 @dataclass(frozen=True)
@@ -31,20 +35,25 @@ class Final:
     trial: Trial
     model: Model
     parameters: dict[str, Any]
-    tallies: dict[tuple[str, str], evaluation.Tally]
+    tallies: Tallies
     seconds: float
+    measures: Measures
 
     @property
-    def test(self) -> evaluation.Evaluation:
+    def threshold(self) -> float:
+        """The trial's threshold."""
+        return self.trial.threshold or 0.5
+
+    @property
+    def test(self) -> Any:  # noqa: ANN401 - each task has its own
         """How it does on the test rows, at the trial's threshold."""
-        whole = self.tallies[evaluation.ALL_ROWS, evaluation.ALL_ROWS]
-        return evaluation.evaluation_of(whole, threshold=self.trial.threshold or 0.5)
+        return self.measures.evaluation_of(whole(self.tallies), threshold=self.threshold)
 
 
 def refitted(
     workshop: Workshop,
     trials: Sequence[Trial],
-    usable: Mapping[str, EstimatorSpec],
+    bench: Bench,
     *,
     slices: Sequence[str],
 ) -> list[Final]:
@@ -55,16 +64,17 @@ def refitted(
         best_trial(trials, kinds=frozenset({"xgboost"})),
     ]
     chosen = list({trial.number: trial for trial in candidates if trial is not None}.values())
-    rows, test_rows = workshop.of("train", "validate"), workshop.of("test")
+    bench = replace(bench, at_once=len(chosen))
+    rows, test_rows = workshop.fitting("train", "validate"), workshop.of("test")
 
     def refit(trial: Trial) -> Final:
         started = time.monotonic()
-        spec = usable[trial.estimator]
-        parameters = {**trial.parameters, **spec.refit}
-        fitted = workshop.estimator(spec, parameters, at_once=len(chosen)).fit(rows)
-        scored = evaluation.with_score(fitted.transform(test_rows))
-        counted = evaluation.tallies(scored, label=LABEL, slices=slices, block=F.to_date(AS_OF))
-        return Final(trial, fitted, parameters, counted, time.monotonic() - started)
+        parameters = {**trial.parameters, **bench.usable[trial.estimator].refit}
+        fitted = fit_learner(workshop, trial.estimator, parameters, rows, bench=bench).model
+        counted = workshop.measures.tallies(
+            fitted.transform(test_rows), slices=slices, block=F.to_date(AS_OF)
+        )
+        return Final(trial, fitted, parameters, counted, time.monotonic() - started, workshop.measures)
 
     return run_beside(
         [partial(refit, trial) for trial in chosen],
@@ -80,35 +90,20 @@ def blocks_of(final: Final) -> list[evaluation.Tally]:
 
 def slice_metrics(final: Final) -> tuple[SliceMetrics, ...]:
     """Return the test metrics of each value of each slice column, at the model's threshold."""
-    threshold = final.test.threshold
-    found = []
-    for (column, value), tally in sorted(final.tallies.items()):
-        if column in {evaluation.ALL_ROWS, evaluation.BLOCK}:
-            continue
-        measured = evaluation.evaluation_of(tally, threshold=threshold)
-        found.append(
-            SliceMetrics(
-                column=column,
-                value=value,
-                rows=measured.rows,
-                positives=measured.positives,
-                roc_auc=measured.roc_auc,
-                precision=measured.precision,
-                recall=measured.recall,
-            )
-        )
-    return tuple(found)
+    threshold = final.threshold
+    return tuple(
+        final.measures.slice_of(column, value, tally, threshold=threshold)
+        for (column, value), tally in sorted(final.tallies.items())
+        if column not in {evaluation.ALL_ROWS, evaluation.BLOCK}
+    )
 
 
 def estimator_metrics(final: Final) -> EstimatorMetrics:
     """Return what the report shows of one fitted estimator."""
-    test = final.test
     return EstimatorMetrics(
         estimator=final.trial.estimator,
         kind=final.trial.kind,
         parameters=final.parameters,
-        roc_auc=test.roc_auc,
-        pr_auc=test.pr_auc,
-        log_loss=test.log_loss,
         seconds=final.seconds,
+        **vars(final.measures.figures(whole(final.tallies))),
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pyspark.ml import PipelineModel
@@ -13,16 +14,15 @@ from pyspark.ml import PipelineModel
 from featurelib.errors import FrameError, PreconditionError, nearest
 from featurelib.specs import SPLIT, EstimatorSpec, LiftStep, ModelSpec
 from featurelib.training import estimators, evaluation
-from featurelib.training.estimators import LABEL
 from featurelib.training.features import candidate_columns, resolve_features
-from featurelib.training.finals import blocks_of, estimator_metrics, refitted, slice_metrics
-from featurelib.training.lift import lift_table
-from featurelib.training.preparation import (
-    checked_types,
-    importance_by_feature,
-)
+from featurelib.training.finals import Final, blocks_of, estimator_metrics, refitted, slice_metrics
+from featurelib.training.function_model import Resolve
+from featurelib.training.learners import Bench, forms_of
+from featurelib.training.lift import lift_table, trivial_metrics
+from featurelib.training.preparation import Form, checked_types, importance_by_feature
 from featurelib.training.result import TrainingResult
-from featurelib.training.tuning import HyperoptTuner, Measured, OnTrial, Trial, Tuner
+from featurelib.training.trials import ensemble_trials, measured, with_best_parameters
+from featurelib.training.tuning import HyperoptTuner, OnTrial, Trial, Tuner
 from featurelib.training.workshop import AS_OF, Workshop, prepared
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class TrainingOptions:
         on_trial: called after each trial, one at a time, from the thread that ran it.
         on_step: called with the name of each step as it begins.
         tuner: another search than Hyperopt's.
+        code: gives the classes behind estimators of kind ``function``.
     """
 
     key: tuple[str, ...] = ()
@@ -51,6 +52,7 @@ class TrainingOptions:
     on_trial: OnTrial = _ignore
     on_step: Callable[[str], None] = _ignore
     tuner: Tuner | None = None
+    code: Resolve | None = None
 
 
 @dataclass
@@ -86,8 +88,8 @@ def train_model(
     The frame is read four or five times: hand in a table's frame, not a plan that computes long.
 
     Args:
-        training: one row an example: features, label (0 or 1), ``as_of_ts`` and ``_split``, which is
-            ``train``, ``validate`` or ``test``; rows with another value or none are left out.
+        training: one row an example: features, label (0 or 1, or a number), ``as_of_ts`` and ``_split``,
+            which is ``train``, ``validate`` or ``test``; rows with another value or none are left out.
         model: features, estimators, tuning, baseline and lift steps.
         name: the model's name.
         label: the label column.
@@ -95,43 +97,49 @@ def train_model(
 
     Raises:
         ConfigError: patterns or categorical names are wrong.
-        FrameError: a column is missing, of a wrong type, or the label is not 0 or 1.
-        ModelGateError: a split has not both labels, or every trial failed.
+        FrameError: a column is missing, of a wrong type, or the label is not 0 or 1 (or no finite number).
+        ModelGateError: a split has not both labels, a feature tells the label by itself, or every trial
+            failed.
         PreconditionError: no estimator of the model can run here.
     """
     options = options or TrainingOptions()
     watch = _Watch(options.on_step)
     usable, skipped = _usable_estimators(model)
+    for spec in usable.values():
+        if spec.function is not None and options.code is not None:
+            options.code(spec.function)  # a learner that does not exist is told before hours of training
     features, steps = _resolved(training, model, name=name, label=label, options=options)
     with watch.step("prepare"):
-        workshop, counts = prepared(
+        workshop = prepared(
             training, model, features=features, label=label, key=options.key, slices=options.slices
         )
     try:
         with watch.step("tune"):
-            trials = _tuned(workshop, usable, options=options)
+            bench = Bench(usable, at_once=model.tuning.parallelism, code=options.code)
+            trials = _tuned(workshop, bench, options=options)
+            bench = with_best_parameters(bench, trials)
+            trials += ensemble_trials(workshop, bench, numbered_from=len(trials), on_trial=options.on_trial)
         with watch.step("refit"):
-            finals = refitted(workshop, trials, usable, slices=options.slices)
+            finals = refitted(workshop, trials, bench, slices=options.slices)
         with watch.step("lift"):
-            lift = lift_table(workshop, steps)
+            lift, trivial = lift_table(workshop, steps), trivial_metrics(workshop)
         with watch.step("evaluate"):
-            best, blocks = finals[0], blocks_of(finals[0])
-            interval = evaluation.roc_auc_interval(blocks, seed=model.tuning.seed)
-            form = estimators.form_of(usable[best.trial.estimator])
-            weights = estimators.feature_weights(best.model, places=len(workshop.preparation.places[form]))
-            importance = importance_by_feature(workshop.preparation, weights, form=form)
+            best = finals[0]
+            interval = _interval(best, seed=model.tuning.seed)
+            forms = forms_of(best.trial.estimator, usable)
+            importance = _importance(workshop, best, form=forms[0])
     finally:
         workshop.rows.unpersist()
     types = {column.name: column.dataType.simpleString() for column in training.schema.fields}
     return TrainingResult(
         name=name,
         label=label,
-        model=PipelineModel(stages=[*workshop.preparation.stages(form), best.model]),
+        model=PipelineModel(stages=[*workshop.preparation.stages(*forms), best.model]),
         features=workshop.preparation.features,
         feature_types={feature: types[feature] for feature in workshop.preparation.features},
         dropped=workshop.preparation.dropped,
         skipped=skipped,
-        rows=counts,
+        rows=workshop.counts,
         trials=trials,
         best=best.trial,
         parameters=best.parameters,
@@ -140,9 +148,12 @@ def train_model(
         baseline=lift[0],
         lift=tuple(lift[1:]),
         by_estimator=tuple(estimator_metrics(final) for final in finals),
-        importance=tuple(importance),
+        importance=importance,
         slices=slice_metrics(best),
         seconds=watch.seconds,
+        task=model.task,
+        trivial=trivial,
+        dropped_because=workshop.preparation.reasons,
     )
 
 
@@ -152,6 +163,9 @@ def _usable_estimators(model: ModelSpec) -> tuple[dict[str, EstimatorSpec], dict
     for name, spec in model.estimators.items():
         if (package := estimators.missing_package(spec)) is not None:
             skipped[name] = f"the package {package} is not installed"
+    for name, spec in model.estimators.items():
+        if lacking := [member for member in spec.members if member in skipped]:
+            skipped[name] = f"its member {lacking[0]} cannot run: {skipped[lacking[0]]}"
     usable = {name: spec for name, spec in model.estimators.items() if name not in skipped}
     if not usable:
         raise PreconditionError(
@@ -183,18 +197,22 @@ def _resolved(
     return features, steps
 
 
-def _tuned(
-    workshop: Workshop, usable: Mapping[str, EstimatorSpec], *, options: TrainingOptions
-) -> tuple[Trial, ...]:
+def _tuned(workshop: Workshop, bench: Bench, *, options: TrainingOptions) -> tuple[Trial, ...]:
     tuning = workshop.model.tuning
-    train_rows, validation_rows = workshop.sampled(), workshop.of("validate")
-
-    def objective(trial: Trial) -> Measured:
-        estimator = workshop.estimator(usable[trial.estimator], trial.parameters, at_once=tuning.parallelism)
-        fitted = estimator.fit(train_rows)
-        scored = evaluation.with_score(fitted.transform(validation_rows))
-        tally = evaluation.tallies(scored, label=LABEL)[evaluation.ALL_ROWS, evaluation.ALL_ROWS]
-        return Measured(evaluation.metric_of(tally, tuning.metric), evaluation.best_f1_threshold(tally))
-
+    learners = {name: spec for name, spec in bench.usable.items() if not spec.members}
     tuner = options.tuner or HyperoptTuner(tuning, spark=workshop.rows.sparkSession)
-    return tuner.search(usable, objective, on_trial=options.on_trial)
+    return tuner.search(learners, partial(measured, workshop, bench), on_trial=options.on_trial)
+
+
+def _interval(best: Final, *, seed: int) -> tuple[float, float] | None:
+    if not isinstance(best.test, evaluation.Evaluation):
+        return None
+    return evaluation.roc_auc_interval(blocks_of(best), seed=seed)
+
+
+def _importance(workshop: Workshop, best: Final, *, form: Form) -> tuple[tuple[str, float], ...]:
+    """Return each feature's share of the model's weights; nothing where the learner has no such weights."""
+    weights = estimators.feature_weights(best.model, places=len(workshop.preparation.places[form]))
+    if weights is None:
+        return ()
+    return tuple(importance_by_feature(workshop.preparation, weights, form=form))

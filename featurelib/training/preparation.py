@@ -2,9 +2,11 @@
 
 Only stages that come with ``pyspark.ml`` are used, so a saved model needs no code of this library:
 
-    SQLTransformer      numbers to double, categories to text, an indicator where values were missing
+    SQLTransformer      numbers to double within their bounds, categories to text or to their encoding, an
+                        indicator where values were missing
     Imputer             missing numbers become the training median (every number: nulls may first come later)
     StringIndexer       categories to indices by falling frequency; null and unseen ones share a last index
+    SQLTransformer, PCA products and components, where the model asks for them
     VectorAssembler     ... for trees, which read the categories from the vector's metadata
     OneHotEncoder, VectorAssembler, StandardScaler
                         ... for linear models
@@ -15,40 +17,40 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import reduce
-from operator import add
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from pyspark.ml.feature import (
-    Imputer,
-    OneHotEncoder,
-    SQLTransformer,
-    StandardScaler,
-    StringIndexer,
-    VectorAssembler,
-)
-from pyspark.sql import functions as F
+from pyspark.ml.regression import RandomForestRegressor
 from pyspark.sql import types as T
 from pyspark.storagelevel import StorageLevel
 
 from featurelib.errors import ConfigError, FrameError, nearest
+from featurelib.preparation_specs import PreparationSpec
+from featurelib.training import columns
+from featurelib.training.gaps import Gaps, gaps_of
+from featurelib.training.look import LOOK_ROWS, ROW_HASH, Floats, Look, is_sampled, look_at
+from featurelib.training.plans import Plan, check_names, constants, inputs_of
+from featurelib.training.selection import dropped_by, refuse_known_label
+from featurelib.training.stages import VECTOR, Form, Inputs, fit_common, fit_forms, transformed
 
 if TYPE_CHECKING:
     from pyspark.ml import Transformer
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
-Form = Literal["tree", "linear"]
-VECTOR: dict[Form, str] = {"tree": "_tree_vector", "linear": "_linear_vector"}
-"""The vector column of each form."""
+__all__ = [
+    "ROW_HASH",
+    "VECTOR",
+    "Form",
+    "Plan",
+    "Preparation",
+    "checked_types",
+    "fit_preparation",
+    "importance_by_feature",
+    "is_sampled",
+]
 
-_MEDIAN_ERROR = 0.01
 _MIN_BINS = 32
-_WORD = 62
-_SAMPLE_VALUES = 3_000
-_SAMPLE_STEPS = 1_000_000
-ROW_HASH = "_row_hash"
-"""A hash of each row's identity: it orders rows and decides which belong to a sample."""
+_NO_VALUE = "no training row has a value"
 
 
 @dataclass(frozen=True)
@@ -58,38 +60,53 @@ class Preparation:
     Attributes:
         features: the raw columns the stages read, in order.
         categorical: those of them that are categories.
-        dropped: features asked for that had no value in any training row, and are left out.
+        reasons: features asked for that are left out, each with why.
         common: stages both forms begin with.
         forms: the further stages of each form; the last gives the column ``VECTOR[form]``.
-        places: for each form, the feature behind each place of the vector.
+        places: for each form, the feature behind each place of the vector; products and components have
+            names of their own.
         max_bins: bins a tree learner needs so that every category has its own.
+        parts: products and components, each with the features it was made of.
+        in_training: stands for the first stage while a model is trained; see :class:`Common`.
     """
 
     features: tuple[str, ...]
     categorical: tuple[str, ...]
-    dropped: tuple[str, ...]
+    reasons: dict[str, str]
     common: tuple[Transformer, ...]
     forms: dict[Form, tuple[Transformer, ...]]
     places: dict[Form, tuple[str, ...]]
     max_bins: int
+    parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    in_training: Transformer | None = None
 
-    def stages(self, form: Form) -> list[Transformer]:
-        """Return the stages that lead from raw columns to ``VECTOR[form]``."""
-        return [*self.common, *self.forms[form]]
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """The features that are left out."""
+        return tuple(self.reasons)
+
+    def stages(self, *forms: Form) -> list[Transformer]:
+        """Return the stages that lead from raw columns to ``VECTOR[form]`` of these forms."""
+        return [*self.common, *(stage for form in dict.fromkeys(forms) for stage in self.forms[form])]
 
     def places_of(self, features: Sequence[str], *, form: Form) -> list[int]:
-        """Return the places of the vector that come from these features, rising."""
+        """Return the places of the vector that come from these features alone, rising."""
         wanted = frozenset(features)
-        return [place for place, feature in enumerate(self.places[form]) if feature in wanted]
+        return [
+            place
+            for place, feature in enumerate(self.places[form])
+            if wanted.issuperset(self.parts.get(feature, (feature,)))
+        ]
 
-    def transform(self, rows: DataFrame) -> DataFrame:
-        """Add the vector column of every form; the rows and their grain stay."""
-        for stage in self.common:
-            rows = stage.transform(rows)
-        for stages in self.forms.values():
-            for stage in stages:
-                rows = stage.transform(rows)
-        return rows
+    def transform(self, rows: DataFrame, *, in_training: bool = False) -> DataFrame:
+        """Add the vector column of every form; the rows and their grain stay.
+
+        Args:
+            rows: with the raw features; in training with the instant and what ``Plan.is_train`` reads too.
+            in_training: encode training rows by earlier ones, as a model must learn from them.
+        """
+        first = self.in_training if in_training and self.in_training is not None else self.common[0]
+        return transformed(rows, [first, *self.stages(*self.forms)[1:]])
 
 
 def checked_types(
@@ -109,7 +126,7 @@ def checked_types(
                 "add it to features, or take it out of categorical",
             )
     numbers = [name for name in features if name not in categorical]
-    types = {field.name: field.dataType for field in frame.schema.fields}
+    types = {column.name: column.dataType for column in frame.schema.fields}
     for name in features:
         _check_type(name, types[name], is_category=name in categorical)
     return [name for name in features if name in categorical], numbers
@@ -133,50 +150,155 @@ def _check_type(name: str, kind: T.DataType, *, is_category: bool) -> None:
 
 
 def fit_preparation(
-    rows: DataFrame, *, features: Sequence[str], categorical: Sequence[str], forms: Sequence[Form]
+    rows: DataFrame,
+    *,
+    features: Sequence[str],
+    categorical: Sequence[str],
+    forms: Sequence[Form],
+    plan: Plan | None = None,
 ) -> Preparation:
     """Fit the stages on training rows, in a few passes; medians and scales come from a sample of them.
 
     A missing indicator is added for each distinct pattern of missing values: columns that are missing in
-    the same rows share one. NaN counts as missing. A feature without any value is left out.
+    the same rows share one. NaN counts as missing. A feature without any value, and one with a single
+    value in every row, is left out. Bounds, ranges, selection and the search for features that know the
+    label look at 20,000 rows, or at all where there are fewer.
 
     Args:
         rows: training rows only, with ``ROW_HASH``; one row an example.
         features: raw columns, in the order the vectors shall have.
         categorical: those encoded as categories.
         forms: which vectors are needed.
+        plan: options, label and time; None for numbers and categories as they are.
 
     Raises:
-        ConfigError: see :func:`checked_types`.
-        FrameError: a feature has a type that cannot be learnt from, or no feature has a value.
+        ConfigError: see :func:`checked_types`; or an option names what is no numeric feature.
+        FrameError: a feature has a type that cannot be learnt from, or no feature is left.
+        ModelGateError: a feature tells the label by itself.
     """
+    plan = plan or Plan()
     categories, numbers = checked_types(rows, features=features, categorical=categorical)
-    gaps = _gaps(rows, numbers=numbers, categories=categories)
-    dropped = gaps.never_given(features)
-    if len(dropped) == len(features):
+    check_names(plan, numbers=numbers, categories=categories)
+    gaps = gaps_of(rows, numbers=numbers, categories=categories)
+    reasons = dict.fromkeys(gaps.never_given(features), _NO_VALUE)
+    _check_left(features, reasons)
+    look = _look(rows, gaps, plan=plan, numbers=numbers, categories=categories).without(list(reasons))
+    reasons |= constants(rows, look, gaps)
+    _check_left(features, reasons)
+    look = look.without(list(reasons))
+    if look.label is not None:
+        refuse_known_label(look, binary=plan.binary, allowed=plan.known_label_ok)
+    reasons |= dropped_by(look, plan.spec.select, later=_validation_look(plan, look))
+    _check_left(features, reasons)
+    left = [name for name in features if name not in reasons]
+    if plan.spec.select.top is not None and plan.label:
+        reasons |= _unimportant(rows, left, categorical=categorical, plan=plan, top=plan.spec.select.top)
+        left = [name for name in left if name not in reasons]
+    look = look.without(list(reasons))
+    inputs = inputs_of(rows, look, gaps, plan=plan, reasons=reasons)
+    return _fitted(rows, gaps, inputs, features=left, reasons=reasons, forms=forms)
+
+
+def _fitted(
+    rows: DataFrame,
+    gaps: Gaps,
+    inputs: Inputs,
+    *,
+    features: Sequence[str],
+    reasons: dict[str, str],
+    forms: Sequence[Form],
+) -> Preparation:
+    with _ordered(rows.where(is_sampled(gaps.sample_share(inputs.numbers)))) as sample:
+        common = fit_common(rows, sample, inputs)
+        scales = _scales(rows, gaps, inputs, common.stages) if "linear" in forms else {}
+        typed = transformed(sample, common.stages)
+        fitted, places = fit_forms(typed, forms, inputs=inputs, sizes=common.sizes, scales=scales)
+    return Preparation(
+        features=tuple(features),
+        categorical=tuple(name for name in features if name not in inputs.numbers),
+        reasons=dict(sorted(reasons.items())),
+        common=common.stages,
+        forms=fitted,
+        places=places,
+        max_bins=max([_MIN_BINS, *(size + 1 for size in common.sizes.values())]),
+        parts={
+            **{name: tuple(dict.fromkeys(factors)) for name, factors in inputs.products.items()},
+            **dict.fromkeys(inputs.component_names, inputs.components),
+        },
+        in_training=common.in_training if inputs.target else None,
+    )
+
+
+def _look(
+    rows: DataFrame, gaps: Gaps, *, plan: Plan, numbers: Sequence[str], categories: Sequence[str]
+) -> Look:
+    return look_at(
+        rows, numbers=numbers, categories=categories, total=gaps.rows, label=plan.label, as_of=plan.as_of
+    )
+
+
+def _validation_look(plan: Plan, look: Look) -> Look | None:
+    unstable = plan.spec.select.unstable
+    if unstable is None or unstable.between == "train" or plan.validation is None:
+        return None
+    total = plan.validation.count()
+    return look_at(plan.validation, numbers=list(look.numbers), categories=list(look.categories), total=total)
+
+
+def _unimportant(
+    rows: DataFrame, features: Sequence[str], *, categorical: Sequence[str], plan: Plan, top: int
+) -> dict[str, str]:
+    """Return all but the features that matter most to a small forest on the rows looked at."""
+    first = replace(
+        plan,
+        spec=PreparationSpec(impute=plan.spec.impute, outliers=plan.spec.outliers),
+        known_label_ok=tuple(features),
+    )
+    kept = [name for name in categorical if name in features]
+    preparation = fit_preparation(rows, features=features, categorical=kept, forms=("tree",), plan=first)
+    share = min(1.0, LOOK_ROWS / max(rows.count(), 1))
+    with _ordered(preparation.transform(rows, in_training=True).where(is_sampled(share))) as seen:
+        forest = RandomForestRegressor(
+            featuresCol=VECTOR["tree"], labelCol=plan.label, numTrees=20, maxDepth=5,
+            maxBins=preparation.max_bins, seed=plan.seed,
+        ).fit(seen)  # fmt: skip
+    weights = [0.0] * len(preparation.places["tree"])
+    for number, share_of_all in enumerate(forest.featureImportances.toArray()):
+        weights[number] = float(share_of_all)
+    totals = dict.fromkeys(features, 0.0)
+    for place, weight in zip(preparation.places["tree"], weights, strict=True):
+        for part in preparation.parts.get(place, (place,)):
+            totals[part] += weight
+    ranked = sorted(totals, key=lambda name: (-totals[name], name))
+    return {
+        name: f"importance {totals[name]:.4f}, not among the first {top}"
+        for name in features
+        if name in ranked[top:]
+    }
+
+
+def _scales(rows: DataFrame, gaps: Gaps, inputs: Inputs, stages: Sequence[Transformer]) -> dict[str, Floats]:
+    """Return the prepared numbers of the rows looked at, where their range or quartiles are needed."""
+    if inputs.spec.scale not in {"min_max", "robust"} or not inputs.dense:
+        return {}
+    named = {columns.number(name): name for name in inputs.dense}
+    found = look_at(transformed(rows, stages), numbers=list(named), categories=(), total=gaps.rows)
+    return {named[column]: values for column, values in found.numbers.items()}
+
+
+def _check_left(features: Sequence[str], reasons: Mapping[str, str]) -> None:
+    if len(reasons) < len(features):
+        return
+    if set(reasons.values()) == {_NO_VALUE}:
         raise FrameError(
             f"none of {len(features)} features has a value in any training row",
             "features with values in the time the model is trained on",
             "check the split's dates against the days that are loaded",
         )
-    categories = [name for name in categories if name not in dropped]
-    numbers = [name for name in numbers if name not in dropped]
-    indicated = gaps.indicated(numbers)
-    with _ordered(rows.where(is_sampled(gaps.sample_share(numbers)))) as sample:
-        common, sizes = _fit_common(rows, sample, numbers=numbers, categories=categories, indicated=indicated)
-        typed = sample
-        for stage in common:
-            typed = stage.transform(typed)
-        dense = (*numbers, *indicated)
-        fitted, places = _fit_forms(typed, forms, dense=dense, numbers=len(numbers), sizes=sizes)
-    return Preparation(
-        features=tuple(name for name in features if name not in dropped),
-        categorical=tuple(categories),
-        dropped=dropped,
-        common=common,
-        forms=fitted,
-        places=places,
-        max_bins=max([_MIN_BINS, *(size + 1 for size in sizes.values())]),
+    raise FrameError(
+        f"no feature is left: {'; '.join(f'{name}: {reasons[name]}' for name in features)}",
+        "at least one feature that varies and that preparation.select keeps",
+        "add features, loosen the rules, or train on more days",
     )
 
 
@@ -193,198 +315,17 @@ def _ordered(sample: DataFrame) -> Iterator[DataFrame]:
         kept.unpersist()
 
 
-def _fit_forms(
-    typed: DataFrame, forms: Sequence[Form], *, dense: Sequence[str], numbers: int, sizes: Mapping[str, int]
-) -> tuple[dict[Form, tuple[Transformer, ...]], dict[Form, tuple[str, ...]]]:
-    """Return, by form, the stages that make its vector, and the feature behind each of its places.
-
-    Args:
-        typed: the sample after the common stages.
-        forms: which vectors are needed.
-        dense: the columns beside categories: first the numbers, then missing indicators.
-        numbers: how many of ``dense`` are numbers.
-        sizes: categories in order, and the number of values of each.
-    """
-    columns = [*map(_number, dense[:numbers]), *map(_missing, dense[numbers:])]
-    fitted: dict[Form, tuple[Transformer, ...]] = {}
-    places: dict[Form, tuple[str, ...]] = {}
-    if "tree" in forms:
-        inputs = [*map(_index, sizes), *columns]
-        fitted["tree"] = (VectorAssembler(inputCols=inputs, outputCol=VECTOR["tree"], handleInvalid="error"),)
-        places["tree"] = (*sizes, *dense)
-    if "linear" in forms:
-        fitted["linear"] = _fit_linear(typed, categories=list(sizes), dense_columns=columns)
-        places["linear"] = (*(name for name, size in sizes.items() for _ in range(size)), *dense)
-    return fitted, places
-
-
-@dataclass(frozen=True)
-class _Gaps:
-    """Which values are missing: rows in all, and for each feature its missing rows and their patterns."""
-
-    rows: int
-    missing: dict[str, int]
-    patterns: dict[str, tuple[int, ...]]
-
-    def never_given(self, features: Sequence[str]) -> tuple[str, ...]:
-        return tuple(name for name in features if self.missing[name] == self.rows)
-
-    def indicated(self, numbers: Sequence[str]) -> list[str]:
-        """Return the first feature of each distinct pattern of missing values."""
-        firsts: dict[tuple[int, ...], str] = {}
-        for name in numbers:
-            if self.missing[name]:
-                firsts.setdefault(self.patterns[name], name)
-        return list(firsts.values())
-
-    def sample_share(self, numbers: Sequence[str]) -> float:
-        """Return the share of rows that is enough for medians and scales: all where values are rare."""
-        fewest = min((self.rows - self.missing[name] for name in numbers), default=0)
-        return min(1.0, _SAMPLE_VALUES / max(fewest, 1))
-
-
-def _gaps(rows: DataFrame, *, numbers: Sequence[str], categories: Sequence[str]) -> _Gaps:
-    """Count rows by their missing flags, packed into longs.
-
-    That is one cheap grouping however many columns there are; an aggregate for each column would be too
-    wide for Spark's code generation.
-    """
-    names = [*numbers, *categories]
-    flags = [
-        *(_is_missing(name) for name in numbers),
-        *(F.col(_quoted(name)).isNull() for name in categories),
-    ]
-    words = [
-        reduce(
-            add,
-            [F.when(flag, F.lit(1 << bit)).otherwise(F.lit(0)).cast("long") for bit, flag in enumerate(part)],
-        )
-        for part in (flags[start : start + _WORD] for start in range(0, len(flags), _WORD))
-    ]
-    counted = rows.select(F.array(*words).alias("words")).groupBy("words").count().orderBy("words").collect()
-    missing = dict.fromkeys(names, 0)
-    patterns: dict[str, list[int]] = {name: [] for name in names}
-    for number, row in enumerate(counted):
-        for place, name in enumerate(names):
-            if row["words"][place // _WORD] >> (place % _WORD) & 1:
-                missing[name] += row["count"]
-                patterns[name].append(number)
-    total = sum(row["count"] for row in counted)
-    return _Gaps(total, missing, {name: tuple(found) for name, found in patterns.items()})
-
-
-def is_sampled(share: float) -> Column:
-    """Return whether a row belongs to the sample of that share, by its ``ROW_HASH``."""
-    return F.pmod(F.col(ROW_HASH), F.lit(_SAMPLE_STEPS)) < round(share * _SAMPLE_STEPS)
-
-
-def _fit_common(
-    rows: DataFrame,
-    sample: DataFrame,
-    *,
-    numbers: Sequence[str],
-    categories: Sequence[str],
-    indicated: Sequence[str],
-) -> tuple[tuple[Transformer, ...], dict[str, int]]:
-    """Return the common stages, and the number of values of each category; medians come from the sample."""
-    selected = [
-        "*",
-        *(f"CAST({_quoted(name)} AS DOUBLE) AS {_quoted(_number(name))}" for name in numbers),
-        *(f"CAST({_quoted(name)} AS STRING) AS {_quoted(_text(name))}" for name in categories),
-        *(_missing_sql(name) for name in indicated),
-    ]
-    statement = f"SELECT {', '.join(selected)} FROM __THIS__"  # noqa: S608 - columns, quoted
-    typing = SQLTransformer(statement=statement)
-    stages: list[Transformer] = [typing]
-    sizes: dict[str, int] = {}
-    if numbers:
-        columns = [_number(name) for name in numbers]
-        imputer = Imputer(
-            inputCols=columns, outputCols=columns, strategy="median", relativeError=_MEDIAN_ERROR
-        )
-        stages.append(imputer.fit(typing.transform(sample)))
-    if categories:
-        indexer = StringIndexer(
-            inputCols=[_text(name) for name in categories],
-            outputCols=[_index(name) for name in categories],
-            handleInvalid="keep",
-            stringOrderType="frequencyDesc",
-        ).fit(typing.transform(rows))
-        stages.append(indexer)
-        sizes = {name: len(labels) for name, labels in zip(categories, indexer.labelsArray, strict=True)}
-    return tuple(stages), sizes
-
-
-def _fit_linear(
-    typed: DataFrame, *, categories: Sequence[str], dense_columns: Sequence[str]
-) -> tuple[Transformer, ...]:
-    stages: list[Transformer] = []
-    if categories:
-        # dropLast leaves the index of null and unseen values all zeros; every known value has its place.
-        encoder = OneHotEncoder(
-            inputCols=[_index(name) for name in categories],
-            outputCols=[_hot(name) for name in categories],
-            handleInvalid="error",
-            dropLast=True,
-        )
-        stages.append(encoder.fit(typed))
-        typed = stages[-1].transform(typed)
-    assembler = VectorAssembler(
-        inputCols=[*(_hot(name) for name in categories), *dense_columns],
-        outputCol="_unscaled_vector",
-        handleInvalid="error",
-    )
-    stages.append(assembler)
-    # Without centring, sparse vectors stay sparse; the intercept takes up the rest.
-    scaler = StandardScaler(
-        inputCol="_unscaled_vector", outputCol=VECTOR["linear"], withMean=False, withStd=True
-    )
-    stages.append(scaler.fit(assembler.transform(typed)))
-    return tuple(stages)
-
-
 def importance_by_feature(
     preparation: Preparation, weights: Sequence[float], *, form: Form
 ) -> list[tuple[str, float]]:
-    """Return each feature's share of the absolute weights of its places, greatest first, ties by name."""
-    totals = dict.fromkeys(preparation.features, 0.0)
+    """Return each feature's share of the absolute weights of its places, greatest first, ties by name.
+
+    Products and components count under names of their own.
+    """
+    totals = dict.fromkeys([*preparation.features, *preparation.parts], 0.0)
     for feature, weight in zip(preparation.places[form], weights, strict=True):
         totals[feature] += abs(weight) if math.isfinite(weight) else 0.0
     total = sum(totals.values()) or 1.0
     return sorted(
         ((name, value / total) for name, value in totals.items()), key=lambda pair: (-pair[1], pair[0])
     )
-
-
-def _is_missing(name: str) -> Column:
-    number = F.col(_quoted(name)).cast("double")
-    return number.isNull() | F.isnan(number)
-
-
-def _missing_sql(name: str) -> str:
-    number = f"CAST({_quoted(name)} AS DOUBLE)"
-    return f"CAST({number} IS NULL OR isnan({number}) AS DOUBLE) AS {_quoted(_missing(name))}"
-
-
-def _quoted(name: str) -> str:
-    return f"`{name.replace('`', '``')}`"
-
-
-def _number(name: str) -> str:
-    return f"_number_{name}"
-
-
-def _text(name: str) -> str:
-    return f"_text_{name}"
-
-
-def _index(name: str) -> str:
-    return f"_index_{name}"
-
-
-def _hot(name: str) -> str:
-    return f"_hot_{name}"
-
-
-def _missing(name: str) -> str:
-    return f"_missing_{name}"

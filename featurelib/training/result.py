@@ -2,50 +2,61 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from featurelib.training.evaluation import Evaluation
+from featurelib.training.regression import RegressionEvaluation
 from featurelib.training.tuning import Trial
 
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
 
 
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """Test metrics as tables show them beside each other; those of the other task are None."""
+
+    roc_auc: float | None = None
+    pr_auc: float | None = None
+    log_loss: float | None = None
+    rmse: float | None = None
+    mae: float | None = None
+    r2: float | None = None
+
+
 @dataclass(frozen=True)
-class LiftMetrics:
+class LiftMetrics(Figures):
     """A row of the lift table: a set of features, and what the lift learner made of it on the test rows."""
 
     name: str
     features: tuple[str, ...]
-    roc_auc: float | None
-    pr_auc: float | None
 
 
 @dataclass(frozen=True)
-class EstimatorMetrics:
+class EstimatorMetrics(Figures):
     """A best trial of an estimator, fitted again and measured on the test rows."""
 
     estimator: str
     kind: str
     parameters: dict[str, Any]
-    roc_auc: float | None
-    pr_auc: float | None
-    log_loss: float
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SliceMetrics:
     """Test metrics of the rows with one value in one column, at the model's threshold."""
 
     column: str
     value: str
     rows: int
-    positives: int
-    roc_auc: float | None
-    precision: float
-    recall: float
+    positives: int | None = None
+    roc_auc: float | None = None
+    precision: float | None = None
+    recall: float | None = None
+    rmse: float | None = None
+    mae: float | None = None
+    r2: float | None = None
 
 
 @dataclass(frozen=True)
@@ -58,18 +69,21 @@ class TrainingResult:
         model: takes the raw feature columns and adds ``probability`` (a vector) and ``prediction``.
         features: the raw feature columns, in order.
         feature_types: the Spark type of each.
-        dropped: features left out, as no training row had a value.
+        dropped: features left out.
+        dropped_because: why each of them was.
         skipped: estimators that could not run here, and why.
         rows: rows of each split.
         trials: every trial, failed ones too, in the order of proposal.
         best: the trial the model comes from.
         parameters: the parameters it was fitted with in the end.
         evaluation: on the test rows.
+        task: ``binary`` or ``regression``.
+        trivial: what the mean label of the training rows, predicted for every row, makes of the test rows.
         roc_auc_interval: 95% interval of the test ROC AUC, by a bootstrap over days.
         baseline: the baseline's features under the lift learner.
         lift: further feature sets under the lift learner.
         by_estimator: test metrics of the model first, then of the best MLlib or xgboost trial beside it.
-        importance: each feature's share of the model's weights, greatest first.
+        importance: each feature's share of the model's weights, greatest first; none where it has no weights.
         slices: test metrics by slice.
         seconds: of each step.
     """
@@ -85,7 +99,7 @@ class TrainingResult:
     trials: tuple[Trial, ...]
     best: Trial
     parameters: dict[str, Any]
-    evaluation: Evaluation
+    evaluation: Evaluation | RegressionEvaluation
     roc_auc_interval: tuple[float, float] | None
     baseline: LiftMetrics
     lift: tuple[LiftMetrics, ...]
@@ -93,6 +107,9 @@ class TrainingResult:
     importance: tuple[tuple[str, float], ...]
     slices: tuple[SliceMetrics, ...]
     seconds: dict[str, float]
+    task: str = "binary"
+    trivial: LiftMetrics | None = None
+    dropped_because: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the fitted model, as plain JSON values."""
@@ -106,12 +123,15 @@ class TrainingResult:
             "features": list(self.features),
             "feature_types": self.feature_types,
             "dropped": list(self.dropped),
+            "dropped_because": self.dropped_because,
             "skipped": self.skipped,
             "rows": self.rows,
             "trials": [trial.to_dict() for trial in self.trials],
             "evaluation": self.evaluation.to_dict(),
             "roc_auc_interval": list(self.roc_auc_interval) if self.roc_auc_interval else None,
             "baseline": _plain(self.baseline),
+            "task": self.task,
+            "trivial": _plain(self.trivial) if self.trivial else None,
             "lift": [_plain(step) for step in self.lift],
             "by_estimator": [asdict(entry) for entry in self.by_estimator],
             "importance": [list(pair) for pair in self.importance],

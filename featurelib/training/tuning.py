@@ -8,7 +8,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 Parameter = float | int | str | bool
-Metric = Literal["roc_auc", "pr_auc", "log_loss"]
-SMALLER_IS_BETTER = frozenset({"log_loss"})
+Metric = Literal["roc_auc", "pr_auc", "log_loss", "rmse", "mae", "r2"]
+SMALLER_IS_BETTER = frozenset({"log_loss", "rmse", "mae"})
 _CHOSEN = "estimator"
 _MAX_DRAWS = 10_000
 _DRAWN_AGAIN = 50
@@ -30,10 +30,14 @@ _SEED_STEP = 1_000_003
 
 @dataclass(frozen=True)
 class Measured:
-    """What a trial measured on the validation rows: the metric, and the threshold of the greatest F1."""
+    """What a trial measured on the validation rows: the metric, and the threshold of the greatest F1.
+
+    ``found`` are parameters the fit found by itself, as the trees of an early stop; the trial keeps them.
+    """
 
     value: float
     threshold: float
+    found: Mapping[str, Parameter] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ class HyperoptTuner:
         def work() -> None:
             try:
                 while (asked := proposals.ask()) is not None:
-                    trial = _tried(asked, objective)
+                    trial = tried(asked, objective)
                     with telling:
                         proposals.tell(trial)
                         done.append(trial)
@@ -149,7 +153,8 @@ def _loss(metric: str, value: float | None) -> float:
     return value if metric in SMALLER_IS_BETTER else -value
 
 
-def _tried(trial: Trial, objective: Objective) -> Trial:
+def tried(trial: Trial, objective: Objective) -> Trial:
+    """Return the trial with what came of it: its value, or why it failed."""
     started = time.monotonic()
     try:
         measured = objective(trial)
@@ -160,7 +165,10 @@ def _tried(trial: Trial, objective: Objective) -> Trial:
     if not math.isfinite(measured.value):
         reason = f"{trial.metric} is {measured.value}"
         return replace(trial, state="failed", reason=reason, seconds=seconds)
-    return replace(trial, value=measured.value, threshold=measured.threshold, seconds=seconds)
+    parameters = {**trial.parameters, **measured.found}
+    return replace(
+        trial, value=measured.value, threshold=measured.threshold, seconds=seconds, parameters=parameters
+    )
 
 
 class _Proposals:

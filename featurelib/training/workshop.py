@@ -10,42 +10,105 @@ from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
 from featurelib.errors import FrameError, ModelGateError
+from featurelib.preparation_specs import ClassWeights, PreparationSpec
 from featurelib.specs import SPLIT, EstimatorSpec, ModelSpec
 from featurelib.training import estimators
-from featurelib.training.estimators import LABEL, Surroundings
-from featurelib.training.preparation import ROW_HASH, VECTOR, Preparation, fit_preparation, is_sampled
+from featurelib.training.estimators import LABEL, WATCHED, WEIGHT, Surroundings
+from featurelib.training.measures import Measures, measures_of
+from featurelib.training.preparation import (
+    ROW_HASH,
+    VECTOR,
+    Plan,
+    Preparation,
+    fit_preparation,
+    is_sampled,
+)
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, Row
 
 AS_OF = "as_of_ts"
 _SAMPLED = "_sampled"
+_STEPS = 1_000_000
 _SPLITS = ("train", "validate", "test")
 
 
 @dataclass(frozen=True)
 class Workshop:
-    """The prepared rows and all that a fit on them needs."""
+    """The prepared rows and all that a fit on them needs.
+
+    Attributes:
+        rows: of all parts of the split.
+        preparation: what made their vectors.
+        model: the model's spec.
+        cores: task slots there are.
+        counts: rows of each part.
+        label_mean: of the training rows.
+        weights: what a row of label 0 and of label 1 weighs in a fit; None where all weigh alike.
+    """
 
     rows: DataFrame
     preparation: Preparation
     model: ModelSpec
     cores: int
+    counts: dict[str, int]
+    label_mean: float
+    weights: tuple[float, float] | None = None
+
+    @property
+    def measures(self) -> Measures:
+        """How the model's task is measured."""
+        return measures_of(self.model.task)
 
     def of(self, *splits: str) -> DataFrame:
-        """Return the rows of these parts of the split."""
+        """Return the rows of these parts of the split, all of them, as they are measured."""
         return self.rows.where(F.col(SPLIT).isin(*splits))
 
-    def sampled(self) -> DataFrame:
-        """Return the training rows that trials are fitted on."""
-        return self.of("train") if self.model.tuning.sample == 1 else self.of("train").where(_SAMPLED)
+    def fitting(self, *splits: str) -> DataFrame:
+        """Return the rows of these parts that a model is fitted on, with what they weigh."""
+        return self._weighed(self.of(*splits))
 
-    def estimator(self, spec: EstimatorSpec, parameters: Mapping[str, Any], *, at_once: int) -> Any:  # noqa: ANN401 - an untyped pyspark estimator
+    def sampled(self) -> DataFrame:
+        """Return the training rows that trials are fitted on, with what they weigh."""
+        rows = self.of("train")
+        return self._weighed(rows if self.model.tuning.sample == 1 else rows.where(_SAMPLED))
+
+    def watched(self, fitted: DataFrame) -> DataFrame:
+        """Return the rows of a fit and the validation rows, these marked by ``WATCHED``."""
+        watched = self.fitting("validate").withColumn(WATCHED, F.lit(1) == 1)
+        return fitted.withColumn(WATCHED, F.lit(1) == 0).unionByName(watched).sortWithinPartitions(ROW_HASH)
+
+    def _weighed(self, rows: DataFrame) -> DataFrame:
+        spec = self.model.preparation
+        if spec is not None and spec.sampling is not None:
+            # Another hash than that of the tuning sample: both together keep the product of their shares.
+            chance = F.pmod(F.xxhash64(ROW_HASH, F.lit("negatives")), F.lit(_STEPS))
+            rows = rows.where((F.col(LABEL) != 0) | (chance < round(spec.sampling.negatives * _STEPS)))
+        if self.weights is None:
+            return rows
+        negative, positive = self.weights
+        return rows.withColumn(WEIGHT, F.when(F.col(LABEL) == 0, negative).otherwise(positive))
+
+    def estimator(
+        self,
+        spec: EstimatorSpec,
+        parameters: Mapping[str, Any],
+        *,
+        at_once: int,
+        watched: bool = False,
+        suffix: str = "",
+    ) -> Any:  # noqa: ANN401 - an untyped pyspark estimator
         """Return an unfitted estimator; ``at_once`` is how many are fitted beside each other."""
+        form = estimators.form_of(spec)
         surroundings = Surroundings(
             seed=self.model.tuning.seed,
             max_bins=self.preparation.max_bins,
             cores=max(1, self.cores // at_once),
+            task=self.model.task,
+            places=len(self.preparation.places[form]),
+            weighted=self.weights is not None,
+            watched=watched,
+            suffix=suffix,
         )
         return estimators.build_estimator(spec, parameters, surroundings=surroundings)
 
@@ -58,8 +121,8 @@ def prepared(
     label: str,
     key: Sequence[str] = (),
     slices: Sequence[str] = (),
-) -> tuple[Workshop, dict[str, int]]:
-    """Return the vectors of all rows, persisted once for all fits, and the rows of each split.
+) -> Workshop:
+    """Return the vectors of all rows, persisted once for all fits.
 
     Rows are placed and ordered by their hash, so that a fit depends on the rows and not on how files or
     partitions held them.
@@ -70,13 +133,27 @@ def prepared(
         F.col(f"`{label}`").cast("double").alias(LABEL),
         F.xxhash64(*identity, F.lit(model.tuning.seed)).alias(ROW_HASH),
     )
-    learners = [*model.estimators.values(), model.lift_learner]
+    learners = [*(spec for spec in model.estimators.values() if not spec.members), model.lift_learner]
     forms = tuple(dict.fromkeys(estimators.form_of(spec) for spec in learners))
+    binary = model.task == "binary"
+    counts, means = _checked_splits(rows, label=label, binary=binary)
+    plan = Plan(
+        spec=model.preparation or PreparationSpec(),
+        label=LABEL,
+        as_of=AS_OF,
+        is_train=f"{SPLIT} = 'train'",
+        binary=binary,
+        known_label_ok=model.known_label_ok,
+        validation=rows.where(F.col(SPLIT) == "validate"),
+        seed=model.tuning.seed,
+    )
     train_rows = rows.where(F.col(SPLIT) == "train")
-    preparation = fit_preparation(train_rows, features=features, categorical=model.categorical, forms=forms)
+    preparation = fit_preparation(
+        train_rows, features=features, categorical=model.categorical, forms=forms, plan=plan
+    )
     cores = training.sparkSession.sparkContext.defaultParallelism
     prepared = (
-        preparation.transform(rows)
+        preparation.transform(rows, in_training=True)
         .select(
             *dict.fromkeys([SPLIT, AS_OF, *slices]),
             LABEL,
@@ -89,38 +166,88 @@ def prepared(
         .persist(StorageLevel.MEMORY_AND_DISK)
     )
     try:
-        counts = _checked_splits(prepared, label=label)
+        prepared.count()  # so that no trial's seconds hold the preparation
     except BaseException:
         prepared.unpersist()
         raise
-    return Workshop(rows=prepared, preparation=preparation, model=model, cores=cores), counts
+    return Workshop(
+        rows=prepared,
+        preparation=preparation,
+        model=model,
+        cores=cores,
+        counts=counts,
+        label_mean=means["train"],
+        weights=_weights(plan.spec, positive=means["train"]),
+    )
 
 
-def _checked_splits(prepared: DataFrame, *, label: str) -> dict[str, int]:
-    """Return the rows of each split, after checking that its labels are 0 and 1 and that both occur."""
-    positive, negative = F.count_if(F.col(LABEL) == 1), F.count_if(F.col(LABEL) == 0)
+def _weights(spec: PreparationSpec, *, positive: float) -> tuple[float, float] | None:
+    """Return what a row of label 0 and of label 1 weighs, ``positive`` being the share of label 1."""
+    if not spec.is_weighted:
+        return None
+    negatives, positives = 1.0, 1.0
+    if isinstance(spec.class_weights, ClassWeights):
+        negatives, positives = spec.class_weights.negative, spec.class_weights.positive
+    elif spec.class_weights == "balanced":
+        negatives, positives = 0.5 / (1 - positive), 0.5 / positive
+    if spec.sampling is not None:
+        negatives /= spec.sampling.negatives
+    return negatives, positives
+
+
+def _checked_splits(rows: DataFrame, *, label: str, binary: bool) -> tuple[dict[str, int], dict[str, float]]:
+    """Return rows and mean label of each split, after checking its labels.
+
+    Those of classes are 0 and 1, and both occur; those of numbers are finite, and in training they vary.
+    """
+    value = F.col(LABEL)
+    is_fit = (
+        value.isin(0.0, 1.0)
+        if binary
+        else value.isNotNull() & (F.abs(value) < float("inf")) & ~F.isnan(value)
+    )
     found = {
         row[SPLIT]: row
-        for row in prepared.groupBy(SPLIT)
-        .agg(F.count(F.lit(1)).alias("rows"), positive.alias("positive"), negative.alias("negative"))
+        for row in rows.groupBy(SPLIT)
+        .agg(
+            F.count(F.lit(1)).alias("rows"),
+            F.count_if(is_fit).alias("fit"),
+            F.count_if(value == 1).alias("positive"),
+            F.count_if(value == 0).alias("negative"),
+            F.avg(F.when(is_fit, value)).alias("mean"),
+            F.min(F.when(is_fit, value)).alias("least"),
+            F.max(F.when(is_fit, value)).alias("most"),
+        )
         .collect()
     }
     for split in _SPLITS:
         row = found.get(split)
-        if row is not None and row["positive"] + row["negative"] != row["rows"]:
+        if row is not None and row["fit"] != row["rows"]:
             raise FrameError(
-                f"{row['rows'] - row['positive'] - row['negative']} {split} rows have a label {label!r} "
-                "other than 0 and 1",
-                "0 or 1 in every row",
+                f"{row['rows'] - row['fit']} {split} rows have a label {label!r} "
+                f"{'other than 0 and 1' if binary else 'that is missing or not finite'}",
+                f"{'0 or 1' if binary else 'a finite number'} in every row",
                 "leave rows without a mature label out of the training set",
             )
-        if row is None or not row["positive"] or not row["negative"]:
-            counted = (
-                "no rows" if row is None else f"{row['positive']} positives, {row['negative']} negatives"
-            )
+        if binary:
+            _check_classes(split, row)
+        elif row is None or (row["least"] == row["most"] and split == "train"):
             raise ModelGateError(
-                f"split {split!r} has {counted}",
-                "rows of both labels in train, validate and test",
+                f"split {split!r} has {'no rows' if row is None else 'one label only'}",
+                "rows in train, validate and test, and labels that differ",
                 "load more days, or move the dates of the split",
             )
-    return {split: int(found[split]["rows"]) for split in _SPLITS}
+    return (
+        {split: int(found[split]["rows"]) for split in _SPLITS},
+        {split: float(found[split]["mean"]) for split in _SPLITS},
+    )
+
+
+def _check_classes(split: str, row: Row | None) -> None:
+    if row is None or not row["positive"] or not row["negative"]:
+        counted = "no rows" if row is None else f"{row['positive']} positives, {row['negative']} negatives"
+        raise ModelGateError(
+            f"split {split!r} has {counted}",
+            "rows of both labels in train, validate and test",
+            "load more days, or move the dates of the split",
+        )

@@ -203,7 +203,7 @@ def test_medians_scales_and_categories_come_from_training_rows_alone(spark):
     def learnt(rows):
         model = model_of({"linear": LINEAR})
         features = ("place", "signal", "noise", "gappy")
-        workshop, _ = prepared(frame_of(spark, rows), model, features=features, label="late", key=("key",))
+        workshop = prepared(frame_of(spark, rows), model, features=features, label="late", key=("key",))
         workshop.rows.unpersist()
         stages = {type(stage).__name__: stage for stage in workshop.preparation.common}
         scaler = workshop.preparation.forms["linear"][-1]

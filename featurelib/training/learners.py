@@ -1,0 +1,103 @@
+"""One estimator of a model, fitted on rows: Spark's and xgboost's learners, functions and ensembles alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from featurelib.specs import EstimatorSpec
+from featurelib.training import estimators
+from featurelib.training.function_model import LearnerCode, fit_function
+from featurelib.training.stages import Form
+from featurelib.training.tuning import Parameter
+from featurelib.training.workshop import Workshop
+
+if TYPE_CHECKING:
+    from pyspark.ml import Model
+    from pyspark.sql import DataFrame
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What learners are taken from.
+
+    Attributes:
+        usable: the model's estimators that can run here.
+        at_once: how many are fitted beside each other.
+        parameters: of the members of ensembles: those of their best trials.
+        code: gives the class behind ``module:class`` of the pipeline's folder.
+    """
+
+    usable: Mapping[str, EstimatorSpec]
+    at_once: int = 1
+    parameters: Mapping[str, Mapping[str, Parameter]] = field(default_factory=dict)
+    code: Callable[[str], LearnerCode] | None = None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted model, and the parameters it found by itself."""
+
+    model: Model
+    found: dict[str, Parameter] = field(default_factory=dict)
+
+
+def fit_learner(  # noqa: PLR0913 - what is fitted, on what, with what
+    workshop: Workshop,
+    name: str,
+    parameters: Mapping[str, Any],
+    rows: DataFrame,
+    *,
+    bench: Bench,
+    watching: bool = False,
+    suffix: str = "",
+) -> Fitted:
+    """Fit an estimator of the model by its name.
+
+    Args:
+        workshop: the prepared rows.
+        name: of the estimator.
+        parameters: its own, fixed and proposed.
+        rows: what it is fitted on, of ``workshop.sampled`` or ``workshop.fitting``.
+        bench: where members and functions are found.
+        watching: whether a learner that can may look at validation rows to know when to stop.
+        suffix: of the columns it writes.
+    """
+    spec = bench.usable[name]
+    if spec.members:
+        from featurelib.training.ensembles import fit_ensemble  # noqa: PLC0415 - ensembles fit learners
+
+        return Fitted(fit_ensemble(workshop, spec, parameters, rows, bench=bench))
+    if spec.function is not None:
+        model = fit_function(
+            rows,
+            reference=spec.function,
+            code=bench.code,
+            parameters=parameters,
+            request=_request(workshop, suffix),
+        )
+        return Fitted(model)
+    watches = watching and estimators.stops_early(spec, parameters)
+    learner = workshop.estimator(spec, parameters, at_once=bench.at_once, watched=watches, suffix=suffix)
+    model = learner.fit(workshop.watched(rows) if watches else rows)
+    trees = estimators.trees_found(model) if watches else None
+    return Fitted(model, {} if trees is None else {"trees": trees})
+
+
+def forms_of(name: str, usable: Mapping[str, EstimatorSpec]) -> tuple[Form, ...]:
+    """Return the vectors an estimator, or the members of an ensemble, learn from."""
+    spec = usable[name]
+    members = [usable[member] for member in spec.members] or [spec]
+    return tuple(dict.fromkeys(estimators.form_of(member) for member in members))
+
+
+def _request(workshop: Workshop, suffix: str) -> Any:  # noqa: ANN401
+    from featurelib.training.function_model import Request  # noqa: PLC0415
+
+    return Request(
+        places=workshop.preparation.places["linear"],
+        task=workshop.model.task,
+        seed=workshop.model.tuning.seed,
+        suffix=suffix,
+    )
