@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -11,19 +11,22 @@ from typing import TYPE_CHECKING
 from pyspark.ml import PipelineModel
 
 from featurelib.errors import FrameError, PreconditionError, nearest
-from featurelib.specs import SPLIT, EstimatorSpec, LiftStep, ModelSpec
+from featurelib.specs import SPLIT, CostSettings, EstimatorSpec, LiftStep, ModelSpec
 from featurelib.training import estimators, evaluation
-from featurelib.training.estimators import LABEL
 from featurelib.training.features import candidate_columns, resolve_features
 from featurelib.training.finals import blocks_of, estimator_metrics, refitted, slice_metrics
+from featurelib.training.folds import folded
+from featurelib.training.journal import Journal
 from featurelib.training.lift import lift_table
 from featurelib.training.preparation import (
     checked_types,
     importance_by_feature,
 )
 from featurelib.training.result import TrainingResult
-from featurelib.training.tuning import HyperoptTuner, Measured, OnTrial, Trial, Tuner
-from featurelib.training.workshop import AS_OF, Workshop, prepared
+from featurelib.training.search import TrialSearch, limit_of
+from featurelib.training.trials import trial_objective
+from featurelib.training.tuning import OnTrial, Tuner
+from featurelib.training.workshop import AS_OF, prepared
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -43,7 +46,9 @@ class TrainingOptions:
         slices: columns by whose values the test metrics are also given.
         on_trial: called after each trial, one at a time, from the thread that ran it.
         on_step: called with the name of each step as it begins.
-        tuner: another search than Hyperopt's.
+        tuner: another search than that of the model's ``tuning``.
+        journal: where trials that ended are kept, so that a search which was killed goes on.
+        cost: what an hour costs, for ``tuning.budget``.
     """
 
     key: tuple[str, ...] = ()
@@ -51,6 +56,8 @@ class TrainingOptions:
     on_trial: OnTrial = _ignore
     on_step: Callable[[str], None] = _ignore
     tuner: Tuner | None = None
+    journal: Journal | None = None
+    cost: CostSettings | None = None
 
 
 @dataclass
@@ -83,7 +90,11 @@ def train_model(
     trial, and the best MLlib and xgboost trials beside it, are fitted again on train and validation rows
     together (with ``refit`` parameters) and only then measured on the test rows.
 
-    The frame is read four or five times: hand in a table's frame, not a plan that computes long.
+    With ``tuning.folds`` trials are compared on folds of the training rows instead, each prepared by its own
+    training rows; the threshold is taken there too.
+
+    The frame is read four or five times, and as often for each fold: hand in a table's frame, not a plan
+    that computes long.
 
     Args:
         training: one row an example: features, label (0 or 1), ``as_of_ts`` and ``_split``, which is
@@ -96,12 +107,19 @@ def train_model(
     Raises:
         ConfigError: patterns or categorical names are wrong.
         FrameError: a column is missing, of a wrong type, or the label is not 0 or 1.
-        ModelGateError: a split has not both labels, or every trial failed.
+        ModelGateError: a split or fold has not both labels, or every trial failed.
+        BudgetExceeded: no trial ended within the limits of ``tuning``.
         PreconditionError: no estimator of the model can run here.
     """
     options = options or TrainingOptions()
     watch = _Watch(options.on_step)
     usable, skipped = _usable_estimators(model)
+    tuner = options.tuner or TrialSearch(
+        model.tuning,
+        spark=training.sparkSession,
+        limit=limit_of(model.tuning, options.cost),
+        journal=options.journal,
+    )
     features, steps = _resolved(training, model, name=name, label=label, options=options)
     with watch.step("prepare"):
         workshop, counts = prepared(
@@ -109,7 +127,10 @@ def train_model(
         )
     try:
         with watch.step("tune"):
-            trials = _tuned(workshop, usable, options=options)
+            with folded(training, model, features=features, label=label, key=options.key) as folds:
+                objective = trial_objective(workshop, folds, usable)
+                searched = tuner.search(usable, objective, on_trial=options.on_trial)
+            trials = searched.trials
         with watch.step("refit"):
             finals = refitted(workshop, trials, usable, slices=options.slices)
         with watch.step("lift"):
@@ -133,6 +154,7 @@ def train_model(
         skipped=skipped,
         rows=counts,
         trials=trials,
+        stopped_by=searched.stopped_by,
         best=best.trial,
         parameters=best.parameters,
         evaluation=best.test,
@@ -181,20 +203,3 @@ def _resolved(
         for step in (model.baseline, *model.lift)
     ]
     return features, steps
-
-
-def _tuned(
-    workshop: Workshop, usable: Mapping[str, EstimatorSpec], *, options: TrainingOptions
-) -> tuple[Trial, ...]:
-    tuning = workshop.model.tuning
-    train_rows, validation_rows = workshop.sampled(), workshop.of("validate")
-
-    def objective(trial: Trial) -> Measured:
-        estimator = workshop.estimator(usable[trial.estimator], trial.parameters, at_once=tuning.parallelism)
-        fitted = estimator.fit(train_rows)
-        scored = evaluation.with_score(fitted.transform(validation_rows))
-        tally = evaluation.tallies(scored, label=LABEL)[evaluation.ALL_ROWS, evaluation.ALL_ROWS]
-        return Measured(evaluation.metric_of(tally, tuning.metric), evaluation.best_f1_threshold(tally))
-
-    tuner = options.tuner or HyperoptTuner(tuning, spark=workshop.rows.sparkSession)
-    return tuner.search(usable, objective, on_trial=options.on_trial)

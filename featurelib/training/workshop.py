@@ -16,7 +16,7 @@ from featurelib.training.estimators import LABEL, Surroundings
 from featurelib.training.preparation import ROW_HASH, VECTOR, Preparation, fit_preparation, is_sampled
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 AS_OF = "as_of_ts"
 _SAMPLED = "_sampled"
@@ -36,9 +36,10 @@ class Workshop:
         """Return the rows of these parts of the split."""
         return self.rows.where(F.col(SPLIT).isin(*splits))
 
-    def sampled(self) -> DataFrame:
-        """Return the training rows that trials are fitted on."""
-        return self.of("train") if self.model.tuning.sample == 1 else self.of("train").where(_SAMPLED)
+    def sampled(self, share: float = 1.0) -> DataFrame:
+        """Return the training rows that trials are fitted on, or a share: the less is part of the more."""
+        rows = self.of("train") if self.model.tuning.sample == 1 else self.of("train").where(_SAMPLED)
+        return rows if share == 1 else rows.where(is_sampled(self.model.tuning.sample * share))
 
     def estimator(self, spec: EstimatorSpec, parameters: Mapping[str, Any], *, at_once: int) -> Any:  # noqa: ANN401 - an untyped pyspark estimator
         """Return an unfitted estimator; ``at_once`` is how many are fitted beside each other."""
@@ -50,7 +51,7 @@ class Workshop:
         return estimators.build_estimator(spec, parameters, surroundings=surroundings)
 
 
-def prepared(
+def prepared(  # noqa: PLR0913 - what to take of the frame, part by part
     training: DataFrame,
     model: ModelSpec,
     *,
@@ -58,17 +59,17 @@ def prepared(
     label: str,
     key: Sequence[str] = (),
     slices: Sequence[str] = (),
+    splits: Sequence[str] = _SPLITS,
 ) -> tuple[Workshop, dict[str, int]]:
-    """Return the vectors of all rows, persisted once for all fits, and the rows of each split.
+    """Return the vectors of all rows of these splits, persisted once for all fits, and how many each has.
 
     Rows are placed and ordered by their hash, so that a fit depends on the rows and not on how files or
     partitions held them.
     """
-    identity = [f"`{column}`" for column in (key or (AS_OF, *features))]
-    rows = training.where(F.col(SPLIT).isin(*_SPLITS)).select(
+    rows = training.where(F.col(SPLIT).isin(*splits)).select(
         *dict.fromkeys([SPLIT, AS_OF, *slices, *features]),
         F.col(f"`{label}`").cast("double").alias(LABEL),
-        F.xxhash64(*identity, F.lit(model.tuning.seed)).alias(ROW_HASH),
+        row_hash(key or (AS_OF, *features), seed=model.tuning.seed).alias(ROW_HASH),
     )
     learners = [*model.estimators.values(), model.lift_learner]
     forms = tuple(dict.fromkeys(estimators.form_of(spec) for spec in learners))
@@ -89,14 +90,19 @@ def prepared(
         .persist(StorageLevel.MEMORY_AND_DISK)
     )
     try:
-        counts = _checked_splits(prepared, label=label)
+        counts = _checked_splits(prepared, label=label, splits=splits)
     except BaseException:
         prepared.unpersist()
         raise
     return Workshop(rows=prepared, preparation=preparation, model=model, cores=cores), counts
 
 
-def _checked_splits(prepared: DataFrame, *, label: str) -> dict[str, int]:
+def row_hash(identity: Sequence[str], *, seed: int) -> Column:
+    """Return the hash that orders rows and decides which are sampled, of the columns that tell them apart."""
+    return F.xxhash64(*(f"`{column}`" for column in identity), F.lit(seed))
+
+
+def _checked_splits(prepared: DataFrame, *, label: str, splits: Sequence[str]) -> dict[str, int]:
     """Return the rows of each split, after checking that its labels are 0 and 1 and that both occur."""
     positive, negative = F.count_if(F.col(LABEL) == 1), F.count_if(F.col(LABEL) == 0)
     found = {
@@ -105,7 +111,7 @@ def _checked_splits(prepared: DataFrame, *, label: str) -> dict[str, int]:
         .agg(F.count(F.lit(1)).alias("rows"), positive.alias("positive"), negative.alias("negative"))
         .collect()
     }
-    for split in _SPLITS:
+    for split in splits:
         row = found.get(split)
         if row is not None and row["positive"] + row["negative"] != row["rows"]:
             raise FrameError(
@@ -120,7 +126,7 @@ def _checked_splits(prepared: DataFrame, *, label: str) -> dict[str, int]:
             )
             raise ModelGateError(
                 f"split {split!r} has {counted}",
-                "rows of both labels in train, validate and test",
+                f"rows of both labels in {', '.join(splits)}",
                 "load more days, or move the dates of the split",
             )
-    return {split: int(found[split]["rows"]) for split in _SPLITS}
+    return {split: int(found[split]["rows"]) for split in splits}
