@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from featurelib.errors import nearest
 from featurelib.preparation_specs import PreparationSpec
 from featurelib.spec_types import Name, Spec
+from featurelib.tuning_specs import SearchRange, Tuning, check_search
 
 EstimatorKind = Literal[
     "logistic_regression",
@@ -41,36 +42,6 @@ _ONLY: dict[Task, frozenset[str]] = {
 }
 _UNWEIGHTED = frozenset({"multilayer_perceptron", "factorization_machine", "function", "average", "stacking"})
 _FUNCTION = re.compile(r"[A-Za-z_]\w*:[A-Za-z_]\w*")
-Range = Annotated[tuple[float, float], Field(min_length=2, max_length=2)]
-
-
-class SearchRange(Spec):
-    """One hyperparameter's space: exactly one of the forms is given.
-
-    ``uniform`` and ``log_uniform`` take ``[low, high]``; ``integer`` takes ``[low, high]``, both included;
-    ``choice`` takes the values.
-    """
-
-    uniform: Range | None = None
-    log_uniform: Range | None = None
-    integer: tuple[int, int] | None = None
-    choice: tuple[float | int | str | bool, ...] | None = None
-
-    @model_validator(mode="after")
-    def _one_form(self) -> Self:
-        given = [name for name, value in self if value is not None]
-        if len(given) != 1:
-            raise ValueError(
-                f"give exactly one of uniform, log_uniform, integer, choice; got {given or 'none'}"
-            )
-        bounds = self.uniform or self.log_uniform or self.integer
-        if bounds is not None and bounds[0] >= bounds[1]:
-            raise ValueError(f"low must be less than high, got {list(bounds)}")
-        if self.log_uniform is not None and self.log_uniform[0] <= 0:
-            raise ValueError(f"log_uniform needs low above 0, got {self.log_uniform[0]}")
-        if self.choice is not None and not self.choice:
-            raise ValueError("choice needs at least one value")
-        return self
 
 
 ESTIMATOR_PARAMETERS: dict[EstimatorKind, frozenset[str]] = {
@@ -150,16 +121,6 @@ class EstimatorSpec(Spec):
                     f" It takes {', '.join(sorted(known))}"
                 )
         return self
-
-
-class Tuning(Spec):
-    """How the search runs: trials in all, how many at a time, and on what share of the training rows."""
-
-    trials: Annotated[int, Field(ge=1)] = 12
-    parallelism: Annotated[int, Field(ge=1)] = 2
-    metric: Literal["roc_auc", "pr_auc", "log_loss", "rmse", "mae", "r2"] = "roc_auc"
-    seed: int = 7
-    sample: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class Gate(Spec):
@@ -268,4 +229,12 @@ class ModelSpec(Spec):
                         f"{name} has the member {member!r}, which is no learner of the model."
                         f"{nearest(member, plain)} It can have {', '.join(plain)}"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _searchable(self) -> Self:
+        learners = {
+            name: (spec.space, spec.parameters) for name, spec in self.estimators.items() if not spec.members
+        }
+        check_search(self.tuning, learners)
         return self

@@ -21,8 +21,6 @@ from featurelib.model_specs import (
     Gate,
     LiftStep,
     ModelSpec,
-    SearchRange,
-    Tuning,
     select_names,
 )
 from featurelib.operations import AggregationOp
@@ -36,6 +34,7 @@ from featurelib.settings_specs import (
 )
 from featurelib.spec_types import ColumnType, Duration, Expression, Name, Spec
 from featurelib.table_specs import LandedTable, QualityGate, QualityRule
+from featurelib.tuning_specs import Folds, SearchRange, Tuning
 
 __all__ = [
     "ESTIMATOR_PARAMETERS",
@@ -50,6 +49,7 @@ __all__ = [
     "EstimatorSpec",
     "FeatureDefinition",
     "FeatureView",
+    "Folds",
     "Gate",
     "Label",
     "LandedTable",

@@ -27,10 +27,19 @@ from featurelib.specs import ModelSpec
 from featurelib.tables import published, read
 from featurelib.tables.locks import exclusive
 from featurelib.training.fit import TrainingOptions, train_model
+from featurelib.training.journal import Journal
 from featurelib.training.tuning import Trial
 
 _EXAMPLE_ROWS = 5
 _NOT_TRAINED = {"gate": True, "description": True}
+_NOT_TRIED = {  # neither what is tried nor what it measures follows from these
+    **_NOT_TRAINED,
+    "baseline": True,
+    "lift": True,
+    "lift_learner": True,
+    "estimators": {"__all__": {"refit"}},
+    "tuning": {"max_seconds", "budget", "no_progress"},
+}
 _JUDGED_BY = "gate_hash"
 _REQUIRED = ("pyspark", "xgboost-cpu", "numpy")
 
@@ -65,6 +74,9 @@ def _train_one(context: Context, name: str, model: ModelSpec, comment: str) -> S
     outbox_id = submission_id(context, name, model)
     tracker = Tracker(context.project.settings.tracking)
     registered = tracker.submitted(name, outbox_id)
+    journal = search_journal(context, name, model)
+    if registered is not None:
+        journal.discard()
     if registered is not None and registered.tags.get(_JUDGED_BY) == spec_hash(model.gate):
         return StepResult(name, f"{name} version {registered.version} is trained on this very training set")
     waits = _waiting(
@@ -74,6 +86,7 @@ def _train_one(context: Context, name: str, model: ModelSpec, comment: str) -> S
         registered = tracker.register(
             waits or _trained(context, name, model, outbox_id=outbox_id, version=version, comment=comment)
         )
+        journal.discard()
     verdict, alias = _judged(context, tracker, registered, model)
     metric, shown = ("r2", "R2") if model.task == "regression" else ("roc_auc", "ROC AUC")
     summary = (
@@ -98,10 +111,23 @@ def submission_id(context: Surroundings, name: str, model: ModelSpec) -> str:
 
     What judges a model and what describes it make no other one.
     """
+    return f"{name}-{_made_from(context, spec_hash(model, exclude=_NOT_TRAINED))[:16]}"
+
+
+def search_journal(context: Surroundings, name: str, model: ModelSpec) -> Journal:
+    """Return where the trials of a model's search are kept until it is registered.
+
+    What the search is made from names it: learners, spaces, tuning and the content of the training set. Its
+    limits do not, nor does what happens to the best trial, so that a search goes on with a greater limit.
+    """
+    search = _made_from(context, spec_hash(model, exclude=_NOT_TRIED))
+    return Journal(Path(context.project.settings.root) / "searches" / name / f"{search[:16]}.jsonl", search)
+
+
+def _made_from(context: Surroundings, spec: str) -> str:
     content = training_content(context)
     identity = None if content is None else (content.rows, content.content)
-    made_from = hashlib.sha256(f"{spec_hash(model, exclude=_NOT_TRAINED)} {identity}".encode()).hexdigest()
-    return f"{name}-{made_from[:16]}"
+    return hashlib.sha256(f"{spec} {identity}".encode()).hexdigest()
 
 
 def _waiting(context: Context, outbox_id: str) -> Outbox | None:
@@ -126,6 +152,8 @@ def _trained(
         on_trial=lambda trial: context.progress.step(_line(trial, model.tuning.trials)),
         on_step=lambda step: context.progress.step(f"{name}: {step}"),
         code=partial(learner_code, project.folder),
+        journal=search_journal(context, name, model),
+        cost=project.settings.cost,
     )
     result = train_model(training, model, name=name, label=project.label.name, options=options)
     packages = package_versions()
@@ -178,7 +206,7 @@ def _standing(verdict: Verdict, alias: str) -> str:
 
 
 def _line(trial: Trial, trials: int) -> str:
-    value = "failed" if trial.value is None else f"{trial.value:.4f}"
+    value = trial.state if trial.value is None else f"{trial.value:.4f}"
     parameters = ", ".join(
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in trial.parameters.items()

@@ -310,8 +310,10 @@ def _log_trial(client: MlflowClient, experiment: str, *, parent: str, trial: Map
     )
     parameters = {"estimator": trial["estimator"], **trial["parameters"]}
     metrics = {f"validation_{trial['metric']}": trial["value"], "seconds": trial["seconds"]}
+    metrics["spread"] = trial.get("spread")
     _log_batch(client, run.info.run_id, parameters=parameters, metrics=metrics)
-    client.set_terminated(run.info.run_id, status="FINISHED" if trial["state"] == "done" else "FAILED")
+    status = {"done": "FINISHED", "pruned": "KILLED"}.get(trial["state"], "FAILED")
+    client.set_terminated(run.info.run_id, status=status)
 
 
 def _log_batch(

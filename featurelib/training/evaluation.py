@@ -148,6 +148,22 @@ def _tally(counted: pd.DataFrame) -> Tally:
     )
 
 
+def together(tallies: Sequence[Tally]) -> Tally:
+    """Return the tally of all rows of several, scores falling."""
+    if len(tallies) == 1:
+        return tallies[0]
+    score = np.concatenate([tally.score for tally in tallies])
+    falling = np.argsort(-score, kind="stable")
+    counts = np.array([tally.rows.sum() for tally in tallies])
+    return Tally(
+        score=score[falling],
+        rows=np.concatenate([tally.rows for tally in tallies])[falling],
+        positives=np.concatenate([tally.positives for tally in tallies])[falling],
+        log_loss=float(np.average([tally.log_loss for tally in tallies], weights=counts)),
+        brier=float(np.average([tally.brier for tally in tallies], weights=counts)),
+    )
+
+
 def evaluation_of(tally: Tally, *, threshold: float) -> Evaluation:
     """Return every metric of a tally at a threshold."""
     called = tally.score >= threshold

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pyspark.ml import PipelineModel
 
 from featurelib.errors import FrameError, PreconditionError, nearest
-from featurelib.specs import SPLIT, EstimatorSpec, LiftStep, ModelSpec
+from featurelib.specs import SPLIT, CostSettings, EstimatorSpec, LiftStep, ModelSpec
 from featurelib.training import estimators, evaluation
 from featurelib.training.features import candidate_columns, resolve_features
 from featurelib.training.finals import Final, blocks_of, estimator_metrics, refitted, slice_metrics
+from featurelib.training.folds import folded
 from featurelib.training.function_model import Resolve
+from featurelib.training.journal import Journal
 from featurelib.training.learners import Bench, forms_of
 from featurelib.training.lift import lift_table, trivial_metrics
 from featurelib.training.preparation import Form, checked_types, importance_by_feature
 from featurelib.training.result import TrainingResult
-from featurelib.training.trials import ensemble_trials, measured, with_best_parameters
-from featurelib.training.tuning import HyperoptTuner, OnTrial, Trial, Tuner
+from featurelib.training.search import TrialSearch, limit_of
+from featurelib.training.trials import ensemble_trials, trial_objective, with_best_parameters
+from featurelib.training.tuning import OnTrial, Searched, Tuner
 from featurelib.training.workshop import AS_OF, Workshop, prepared
 
 if TYPE_CHECKING:
@@ -43,8 +45,10 @@ class TrainingOptions:
         slices: columns by whose values the test metrics are also given.
         on_trial: called after each trial, one at a time, from the thread that ran it.
         on_step: called with the name of each step as it begins.
-        tuner: another search than Hyperopt's.
+        tuner: another search than that of the model's ``tuning``.
         code: gives the classes behind estimators of kind ``function``.
+        journal: where trials that ended are kept, so that a search which was killed goes on.
+        cost: what an hour costs, for ``tuning.budget``.
     """
 
     key: tuple[str, ...] = ()
@@ -53,6 +57,8 @@ class TrainingOptions:
     on_step: Callable[[str], None] = _ignore
     tuner: Tuner | None = None
     code: Resolve | None = None
+    journal: Journal | None = None
+    cost: CostSettings | None = None
 
 
 @dataclass
@@ -85,7 +91,11 @@ def train_model(
     trial, and the best MLlib and xgboost trials beside it, are fitted again on train and validation rows
     together (with ``refit`` parameters) and only then measured on the test rows.
 
-    The frame is read four or five times: hand in a table's frame, not a plan that computes long.
+    With ``tuning.folds`` trials are compared on folds of the training rows instead, each prepared by its own
+    training rows; the threshold is taken there too.
+
+    The frame is read four or five times, and as often for each fold: hand in a table's frame, not a plan
+    that computes long.
 
     Args:
         training: one row an example: features, label (0 or 1, or a number), ``as_of_ts`` and ``_split``,
@@ -98,8 +108,9 @@ def train_model(
     Raises:
         ConfigError: patterns or categorical names are wrong.
         FrameError: a column is missing, of a wrong type, or the label is not 0 or 1 (or no finite number).
-        ModelGateError: a split has not both labels, a feature tells the label by itself, or every trial
-            failed.
+        ModelGateError: a split or fold has not both labels, a feature tells the label by itself, or every
+            trial failed.
+        BudgetExceeded: no trial ended within the limits of ``tuning``.
         PreconditionError: no estimator of the model can run here.
     """
     options = options or TrainingOptions()
@@ -108,6 +119,12 @@ def train_model(
     for spec in usable.values():
         if spec.function is not None and options.code is not None:
             options.code(spec.function)  # a learner that does not exist is told before hours of training
+    tuner = options.tuner or TrialSearch(
+        model.tuning,
+        spark=training.sparkSession,
+        limit=limit_of(model.tuning, options.cost),
+        journal=options.journal,
+    )
     features, steps = _resolved(training, model, name=name, label=label, options=options)
     with watch.step("prepare"):
         workshop = prepared(
@@ -116,9 +133,9 @@ def train_model(
     try:
         with watch.step("tune"):
             bench = Bench(usable, at_once=model.tuning.parallelism, code=options.code)
-            trials = _tuned(workshop, bench, options=options)
-            bench = with_best_parameters(bench, trials)
-            trials += ensemble_trials(workshop, bench, numbered_from=len(trials), on_trial=options.on_trial)
+            with folded(training, model, features=features, label=label, key=options.key) as folds:
+                searched, bench = _tuned(workshop, folds, bench, tuner=tuner, on_trial=options.on_trial)
+            trials = searched.trials
         with watch.step("refit"):
             finals = refitted(workshop, trials, bench, slices=options.slices)
         with watch.step("lift"):
@@ -141,6 +158,7 @@ def train_model(
         skipped=skipped,
         rows=workshop.counts,
         trials=trials,
+        stopped_by=searched.stopped_by,
         best=best.trial,
         parameters=best.parameters,
         evaluation=best.test,
@@ -197,11 +215,17 @@ def _resolved(
     return features, steps
 
 
-def _tuned(workshop: Workshop, bench: Bench, *, options: TrainingOptions) -> tuple[Trial, ...]:
-    tuning = workshop.model.tuning
+def _tuned(
+    workshop: Workshop, folds: Sequence[Workshop], bench: Bench, *, tuner: Tuner, on_trial: OnTrial
+) -> tuple[Searched, Bench]:
+    """Search the learners' parameters, then try the ensembles of the best of each."""
     learners = {name: spec for name, spec in bench.usable.items() if not spec.members}
-    tuner = options.tuner or HyperoptTuner(tuning, spark=workshop.rows.sparkSession)
-    return tuner.search(learners, partial(measured, workshop, bench), on_trial=options.on_trial)
+    searched = tuner.search(learners, trial_objective(workshop, folds, bench), on_trial=on_trial)
+    tuned = with_best_parameters(bench, searched.trials)
+    objective = trial_objective(workshop, folds, replace(tuned, at_once=1))
+    tuning = workshop.model.tuning
+    ensembles = ensemble_trials(tuned, objective, tuning, trials=searched.trials, on_trial=on_trial)
+    return replace(searched, trials=(*searched.trials, *ensembles)), tuned
 
 
 def _interval(best: Final, *, seed: int) -> tuple[float, float] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -33,8 +34,8 @@ class Measures(Protocol):
         """Count rows for which the same is predicted: the mean label."""
         ...
 
-    def measured(self, tallies: Tallies, metric: str) -> Measured:
-        """Return the metric a search is steered by, and the threshold of the greatest F1."""
+    def measured(self, parts: Sequence[Tallies], metric: str) -> Measured:
+        """Return the mean over parts of the metric a search is steered by, each, and a threshold for all."""
         ...
 
     def evaluation_of(self, tally: Any, *, threshold: float) -> Any:  # noqa: ANN401 - each task has its own
@@ -69,10 +70,12 @@ class Classes:
         """Count rows that all score the same."""
         return evaluation.tallies(rows.withColumn(evaluation.SCORE, F.lit(value)), label=LABEL)
 
-    def measured(self, tallies: Tallies, metric: str) -> Measured:
-        """Return the metric and the threshold of the greatest F1."""
-        tally = whole(tallies)
-        return Measured(evaluation.metric_of(tally, metric), evaluation.best_f1_threshold(tally))
+    def measured(self, parts: Sequence[Tallies], metric: str) -> Measured:
+        """Return the metric, and the threshold of the greatest F1 on the rows of all parts."""
+        tallies = [whole(part) for part in parts]
+        values = tuple(evaluation.metric_of(tally, metric) for tally in tallies)
+        threshold = evaluation.best_f1_threshold(evaluation.together(tallies))
+        return Measured(statistics.fmean(values), threshold, folds=values)
 
     def evaluation_of(self, tally: evaluation.Tally, *, threshold: float) -> evaluation.Evaluation:
         """Return every metric at the threshold."""
@@ -116,10 +119,11 @@ class Numbers:
         predicted = rows.withColumn(PREDICTION, F.lit(value))
         return regression.error_tallies(predicted, label=LABEL, prediction=PREDICTION)
 
-    def measured(self, tallies: Tallies, metric: str) -> Measured:
+    def measured(self, parts: Sequence[Tallies], metric: str) -> Measured:
         """Return the metric; the threshold says nothing here and is 0."""
-        value = getattr(regression.regression_of(whole(tallies)), metric)
-        return Measured(float("nan") if value is None else value, 0.0)
+        found = [getattr(regression.regression_of(whole(part)), metric) for part in parts]
+        values = tuple(float("nan") if value is None else value for value in found)
+        return Measured(statistics.fmean(values), 0.0, folds=values)
 
     def evaluation_of(
         self,

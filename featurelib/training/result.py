@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from featurelib.training.evaluation import Evaluation
 from featurelib.training.regression import RegressionEvaluation
-from featurelib.training.tuning import Trial
+from featurelib.training.tuning import Stop, Trial
 
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
@@ -74,6 +74,7 @@ class TrainingResult:
         skipped: estimators that could not run here, and why.
         rows: rows of each split.
         trials: every trial, failed ones too, in the order of proposal.
+        stopped_by: what ended the search, as :class:`featurelib.training.tuning.Searched` has it.
         best: the trial the model comes from.
         parameters: the parameters it was fitted with in the end.
         evaluation: on the test rows.
@@ -97,6 +98,7 @@ class TrainingResult:
     skipped: dict[str, str]
     rows: dict[str, int]
     trials: tuple[Trial, ...]
+    stopped_by: Stop
     best: Trial
     parameters: dict[str, Any]
     evaluation: Evaluation | RegressionEvaluation
@@ -126,6 +128,7 @@ class TrainingResult:
             "dropped_because": self.dropped_because,
             "skipped": self.skipped,
             "rows": self.rows,
+            "stopped_by": self.stopped_by,
             "trials": [trial.to_dict() for trial in self.trials],
             "evaluation": self.evaluation.to_dict(),
             "roc_auc_interval": list(self.roc_auc_interval) if self.roc_auc_interval else None,

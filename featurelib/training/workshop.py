@@ -25,7 +25,7 @@ from featurelib.training.preparation import (
 )
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, Row
+    from pyspark.sql import Column, DataFrame, Row
 
 AS_OF = "as_of_ts"
 _SAMPLED = "_sampled"
@@ -68,10 +68,13 @@ class Workshop:
         """Return the rows of these parts that a model is fitted on, with what they weigh."""
         return self._weighed(self.of(*splits))
 
-    def sampled(self) -> DataFrame:
-        """Return the training rows that trials are fitted on, with what they weigh."""
-        rows = self.of("train")
-        return self._weighed(rows if self.model.tuning.sample == 1 else rows.where(_SAMPLED))
+    def sampled(self, share: float = 1.0) -> DataFrame:
+        """Return the training rows that trials are fitted on, with what they weigh.
+
+        Of a share, the less is part of the more.
+        """
+        rows = self.of("train") if self.model.tuning.sample == 1 else self.of("train").where(_SAMPLED)
+        return self._weighed(rows if share == 1 else rows.where(is_sampled(self.model.tuning.sample * share)))
 
     def watched(self, fitted: DataFrame) -> DataFrame:
         """Return the rows of a fit and the validation rows, these marked by ``WATCHED``."""
@@ -113,7 +116,7 @@ class Workshop:
         return estimators.build_estimator(spec, parameters, surroundings=surroundings)
 
 
-def prepared(
+def prepared(  # noqa: PLR0913 - what to take of the frame, part by part
     training: DataFrame,
     model: ModelSpec,
     *,
@@ -121,22 +124,22 @@ def prepared(
     label: str,
     key: Sequence[str] = (),
     slices: Sequence[str] = (),
+    splits: Sequence[str] = _SPLITS,
 ) -> Workshop:
-    """Return the vectors of all rows, persisted once for all fits.
+    """Return the vectors of all rows of these splits, persisted once for all fits.
 
     Rows are placed and ordered by their hash, so that a fit depends on the rows and not on how files or
     partitions held them.
     """
-    identity = [f"`{column}`" for column in (key or (AS_OF, *features))]
-    rows = training.where(F.col(SPLIT).isin(*_SPLITS)).select(
+    rows = training.where(F.col(SPLIT).isin(*splits)).select(
         *dict.fromkeys([SPLIT, AS_OF, *slices, *features]),
         F.col(f"`{label}`").cast("double").alias(LABEL),
-        F.xxhash64(*identity, F.lit(model.tuning.seed)).alias(ROW_HASH),
+        row_hash(key or (AS_OF, *features), seed=model.tuning.seed).alias(ROW_HASH),
     )
     learners = [*(spec for spec in model.estimators.values() if not spec.members), model.lift_learner]
     forms = tuple(dict.fromkeys(estimators.form_of(spec) for spec in learners))
     binary = model.task == "binary"
-    counts, means = _checked_splits(rows, label=label, binary=binary)
+    counts, means = _checked_splits(rows, label=label, binary=binary, splits=splits)
     plan = Plan(
         spec=model.preparation or PreparationSpec(),
         label=LABEL,
@@ -181,6 +184,11 @@ def prepared(
     )
 
 
+def row_hash(identity: Sequence[str], *, seed: int) -> Column:
+    """Return the hash that orders rows and decides which are sampled, of the columns that tell them apart."""
+    return F.xxhash64(*(f"`{column}`" for column in identity), F.lit(seed))
+
+
 def _weights(spec: PreparationSpec, *, positive: float) -> tuple[float, float] | None:
     """Return what a row of label 0 and of label 1 weighs, ``positive`` being the share of label 1."""
     if not spec.is_weighted:
@@ -195,7 +203,9 @@ def _weights(spec: PreparationSpec, *, positive: float) -> tuple[float, float] |
     return negatives, positives
 
 
-def _checked_splits(rows: DataFrame, *, label: str, binary: bool) -> tuple[dict[str, int], dict[str, float]]:
+def _checked_splits(
+    rows: DataFrame, *, label: str, binary: bool, splits: Sequence[str]
+) -> tuple[dict[str, int], dict[str, float]]:
     """Return rows and mean label of each split, after checking its labels.
 
     Those of classes are 0 and 1, and both occur; those of numbers are finite, and in training they vary.
@@ -220,7 +230,7 @@ def _checked_splits(rows: DataFrame, *, label: str, binary: bool) -> tuple[dict[
         )
         .collect()
     }
-    for split in _SPLITS:
+    for split in splits:
         row = found.get(split)
         if row is not None and row["fit"] != row["rows"]:
             raise FrameError(
@@ -230,24 +240,24 @@ def _checked_splits(rows: DataFrame, *, label: str, binary: bool) -> tuple[dict[
                 "leave rows without a mature label out of the training set",
             )
         if binary:
-            _check_classes(split, row)
+            _check_classes(split, row, splits)
         elif row is None or (row["least"] == row["most"] and split == "train"):
             raise ModelGateError(
                 f"split {split!r} has {'no rows' if row is None else 'one label only'}",
-                "rows in train, validate and test, and labels that differ",
+                f"rows in {', '.join(splits)}, and labels that differ",
                 "load more days, or move the dates of the split",
             )
     return (
-        {split: int(found[split]["rows"]) for split in _SPLITS},
-        {split: float(found[split]["mean"]) for split in _SPLITS},
+        {split: int(found[split]["rows"]) for split in splits},
+        {split: float(found[split]["mean"]) for split in splits},
     )
 
 
-def _check_classes(split: str, row: Row | None) -> None:
+def _check_classes(split: str, row: Row | None, splits: Sequence[str]) -> None:
     if row is None or not row["positive"] or not row["negative"]:
         counted = "no rows" if row is None else f"{row['positive']} positives, {row['negative']} negatives"
         raise ModelGateError(
             f"split {split!r} has {counted}",
-            "rows of both labels in train, validate and test",
+            f"rows of both labels in {', '.join(splits)}",
             "load more days, or move the dates of the split",
         )

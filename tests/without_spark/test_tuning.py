@@ -8,7 +8,9 @@ import pytest
 from featurelib.errors import ModelGateError
 from featurelib.specs import EstimatorSpec, SearchRange, Tuning
 from featurelib.threads import run_beside
-from featurelib.training.tuning import HyperoptTuner, Measured, best_trial
+from featurelib.training.search import TrialSearch
+from featurelib.training.tuning import Measured, best_trial
+from tests.without_spark import searches
 
 ESTIMATORS = {
     "linear": EstimatorSpec(
@@ -27,24 +29,35 @@ def _distance(trial):
     return Measured(-abs(trial.parameters.get("trees", 20) - 6) / 10, 0.5)
 
 
-def _search(trials=12, parallelism=1, objective=_distance, seed=7):
+BACKENDS = [
+    {"backend": "hyperopt", "algorithm": "tpe"},
+    {"backend": "hyperopt", "algorithm": "anneal"},
+    {"backend": "hyperopt", "algorithm": "random"},
+    {"backend": "optuna", "algorithm": "tpe"},
+    {"backend": "optuna", "algorithm": "random"},
+]
+
+
+def _search(trials=12, parallelism=1, objective=_distance, seed=7, **more):
     seen = []
-    tuner = HyperoptTuner(Tuning(trials=trials, parallelism=parallelism, seed=seed))
-    return tuner.search(ESTIMATORS, objective, on_trial=seen.append), seen
+    tuner = TrialSearch(Tuning(trials=trials, parallelism=parallelism, seed=seed, **more))
+    return tuner.search(ESTIMATORS, objective, on_trial=seen.append).trials, seen
 
 
-def test_proposals_depend_on_the_seed_alone():
+@pytest.mark.parametrize("proposed_by", BACKENDS)
+def test_proposals_depend_on_the_seed_alone(proposed_by):
     """Two searches with one seed propose the same; another seed proposes something else."""
-    first, _ = _search()
-    again, _ = _search()
-    other, _ = _search(seed=8)
+    first, _ = _search(**proposed_by)
+    again, _ = _search(**proposed_by)
+    other, _ = _search(seed=8, **proposed_by)
 
     assert [t.parameters for t in first] == [t.parameters for t in again]
     assert [t.parameters for t in first] != [t.parameters for t in other]
 
 
 @pytest.mark.parametrize("parallelism", [2, 3])
-def test_proposals_do_not_depend_on_which_trial_ends_first(parallelism):
+@pytest.mark.parametrize("proposed_by", [BACKENDS[0], BACKENDS[1], BACKENDS[3]])
+def test_proposals_do_not_depend_on_which_trial_ends_first(parallelism, proposed_by):
     """However long each of the trials at work takes, the same points are proposed."""
 
     def slow(turn):
@@ -54,7 +67,9 @@ def test_proposals_do_not_depend_on_which_trial_ends_first(parallelism):
 
         return objective
 
-    searches = [_search(parallelism=parallelism, objective=slow(turn))[0] for turn in (1, 2, 3)]
+    searches = [
+        _search(parallelism=parallelism, objective=slow(turn), **proposed_by)[0] for turn in (1, 2, 3)
+    ]
 
     proposed = [[trial.parameters for trial in trials] for trials in searches]
     assert proposed[0] == proposed[1] == proposed[2]
@@ -66,21 +81,33 @@ def test_a_broken_report_ends_the_search():
     def report(trial):
         raise KeyError(trial.number)
 
-    tuner = HyperoptTuner(Tuning(trials=6, parallelism=2))
+    tuner = TrialSearch(Tuning(trials=6, parallelism=2))
     with pytest.raises(KeyError):
         tuner.search(ESTIMATORS, _distance, on_trial=report)
 
 
-def test_each_estimator_is_tried_in_turn_first():
+@pytest.mark.parametrize("proposed_by", [BACKENDS[0], BACKENDS[1], BACKENDS[3]])
+def test_what_worked_is_followed(proposed_by):
+    """Of two learners the better one gets most of the later trials."""
+    tuner = TrialSearch(Tuning(trials=24, parallelism=1, **proposed_by))
+    found = tuner.search(searches.ESTIMATORS, lambda t: Measured(searches.quality(t), 0.5), on_trial=print)
+
+    later = [trial.estimator for trial in found.trials[12:]]
+    assert later.count("forest") > later.count("linear")
+
+
+@pytest.mark.parametrize("proposed_by", BACKENDS)
+def test_each_estimator_is_tried_in_turn_first(proposed_by):
     """The first trials go round the estimators, so that none is left untried."""
-    trials, _ = _search(trials=2)
+    trials, _ = _search(trials=2, **proposed_by)
 
     assert [trial.estimator for trial in trials] == ["linear", "forest"]
 
 
-def test_parameters_are_values_within_their_space():
+@pytest.mark.parametrize("proposed_by", BACKENDS)
+def test_parameters_are_values_within_their_space(proposed_by):
     """Choices come as their values, integers as int, fixed parameters beside them."""
-    trials, _ = _search()
+    trials, _ = _search(**proposed_by)
     for trial in trials:
         if trial.estimator == "forest":
             assert trial.parameters["max_depth"] in (3, 5)
@@ -157,11 +184,12 @@ def test_works_beside_each_other_keep_their_order_and_raise_their_error():
         run_beside([fail, lambda: 1], spark=None, at_once=2)
 
 
-def test_a_point_is_not_tried_twice_while_others_are_left():
+@pytest.mark.parametrize("proposed_by", BACKENDS)
+def test_a_point_is_not_tried_twice_while_others_are_left(proposed_by):
     """A small space is walked through instead of measuring one point again and again."""
     small = {"forest": EstimatorSpec(kind="random_forest", space={"trees": SearchRange(integer=(1, 8))})}
-    tuner = HyperoptTuner(Tuning(trials=6, parallelism=1))
+    tuner = TrialSearch(Tuning(trials=6, parallelism=1, **proposed_by))
 
-    trials = tuner.search(small, _distance, on_trial=lambda _: None)
+    trials = tuner.search(small, _distance, on_trial=lambda _: None).trials
 
     assert len({trial.parameters["trees"] for trial in trials}) == 6
