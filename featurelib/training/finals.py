@@ -69,7 +69,7 @@ def refitted(
 
     def refit(trial: Trial) -> Final:
         started = time.monotonic()
-        parameters = {**trial.parameters, **bench.usable[trial.estimator].refit}
+        parameters = {**trial.fitted, **bench.usable[trial.estimator].refit}
         fitted = fit_learner(workshop, trial.estimator, parameters, rows, bench=bench).model
         counted = workshop.measures.tallies(
             fitted.transform(test_rows), slices=slices, block=F.to_date(AS_OF)
