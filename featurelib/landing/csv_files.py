@@ -14,7 +14,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import csv, fs
+from pyarrow import csv
+
+from featurelib.addresses import located
 
 IDENTITY: Final = ("_file", "_day", "_row", "_malformed")
 """Columns that every received row carries: file, day, number in the file (from 1), text if unreadable."""
@@ -188,7 +190,7 @@ class _Counted:
 
     def decoded(self) -> Iterator[bytes]:
         """Yield the file's content, decompressed; a damaged or unfinished gzip raises."""
-        files, path = fs.FileSystem.from_uri(self._uri)
+        files, path = located(self._uri)
         with files.open_input_stream(path, compression=None) as stream:
             chunks = self._chunks(stream)
             yield from _unzipped(chunks) if path.endswith(".gz") else chunks
@@ -219,7 +221,7 @@ def _unzipped(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _stream(uri: str) -> pa.NativeFile:
-    files, path = fs.FileSystem.from_uri(uri)
+    files, path = located(uri)
     return files.open_input_stream(path, compression="detect")
 
 

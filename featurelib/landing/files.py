@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pyarrow import fs
 
+from featurelib.addresses import located
 from featurelib.errors import ConfigError, InputError
 
 _NAME = re.compile(r"(\d{4}-\d{2}-\d{2})\.csv(\.gz|\.zst|\.bz2)?")
@@ -44,7 +45,7 @@ def landed_files(root: str, folder: str) -> list[LandedFile]:
         ConfigError: the folder does not exist.
         InputError: a file is not named by its day, two files stand for one day, or a link leads elsewhere.
     """
-    files, base = fs.FileSystem.from_uri(root)
+    files, base = located(root)
     place = f"{base}/{folder}"
     found = files.get_file_info(place)
     if found.type != fs.FileType.Directory:

@@ -8,6 +8,7 @@ from typing import Final
 import pyarrow as pa
 from pyarrow import fs
 
+from featurelib.addresses import located
 from featurelib.errors import InputError
 from featurelib.landing.csv_files import Inspection, inspect, texts_of
 
@@ -27,7 +28,7 @@ def write_draft(uri: str, columns: Sequence[str], rows: Collection[int]) -> Insp
     Raises:
         InputError: reading both again shows that more or less than these rows would be gone.
     """
-    files, path = fs.FileSystem.from_uri(uri)
+    files, path = located(uri)
     with files.open_input_stream(path, compression="detect") as stream:
         header, *records = _records(stream.read())
     kept, number = [header], 0
@@ -41,7 +42,7 @@ def write_draft(uri: str, columns: Sequence[str], rows: Collection[int]) -> Insp
     before, after = texts_of(uri, columns), texts_of(draft, columns)
     expected = [text for at, text in before if at not in rows]
     if [text for _, text in after] != expected:
-        fs.FileSystem.from_uri(draft)[0].delete_file(fs.FileSystem.from_uri(draft)[1])
+        located(draft)[0].delete_file(located(draft)[1])
         raise InputError(
             f"landed file {uri}: its rows cannot be told apart without reading it as CSV",
             f"rows {', '.join(map(str, sorted(rows)[:10]))} to be lines of their own",
@@ -57,19 +58,19 @@ def draft_sha256(uri: str, columns: Sequence[str]) -> str:
 
 def take_draft(uri: str) -> None:
     """Put the draft in the place of the landed file."""
-    files, path = fs.FileSystem.from_uri(uri)
-    files.move(fs.FileSystem.from_uri(draft_of(uri))[1], path)
+    files, path = located(uri)
+    files.move(located(draft_of(uri))[1], path)
 
 
 def drop_draft(uri: str) -> None:
     """Delete the draft."""
-    files, path = fs.FileSystem.from_uri(draft_of(uri))
+    files, path = located(draft_of(uri))
     files.delete_file(path)
 
 
 def drafts(root: str, folder: str) -> list[str]:
     """Return the landed files of a table that have a draft, by their own address."""
-    files, base = fs.FileSystem.from_uri(root)
+    files, base = located(root)
     selector = fs.FileSelector(f"{base}/{folder}", allow_not_found=True)
     names = [info.base_name for info in files.get_file_info(selector)]
     found = [name.removeprefix(_DRAFT) for name in names if name.startswith(_DRAFT)]
@@ -91,7 +92,7 @@ def _records(content: bytes) -> list[bytes]:
 
 
 def _write(uri: str, content: bytes) -> None:
-    files, path = fs.FileSystem.from_uri(uri)
+    files, path = located(uri)
     codec = _CODECS.get(path.rpartition(".")[2])
     with files.open_output_stream(path, compression=None) as stream:
         if codec is None:

@@ -13,9 +13,9 @@ from typing import Any, Final
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import fs
 from pyarrow import parquet as pq
 
+from featurelib.addresses import located
 from featurelib.errors import FrameError
 from featurelib.expressions.frames import PolarsExpression, only_where, with_expressions
 
@@ -163,7 +163,7 @@ def opened(path: str) -> pa.NativeFile:
     """Open a file by its absolute path or URI."""
     if "://" not in path:
         return pa.OSFile(path)
-    filesystem, inner = fs.FileSystem.from_uri(path.replace("s3a://", "s3://", 1))
+    filesystem, inner = located(path)
     return filesystem.open_input_file(inner)
 
 

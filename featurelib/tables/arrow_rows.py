@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import pyarrow as pa
-from pyarrow import fs
 from pyarrow import parquet as pq
 
+from featurelib.addresses import located
 from featurelib.errors import FrameError
 from featurelib.tables.damage import file_explained
 from featurelib.tables.files import DataFile
@@ -49,7 +49,7 @@ def read_arrow(
 
 
 def _rows(file: DataFile, columns: Collection[str] | None) -> pa.Table:
-    filesystem, path = fs.FileSystem.from_uri(file.path)
+    filesystem, path = located(file.path)
     with file_explained(file.path), filesystem.open_input_file(path) as source:
         # Of the time units INT96 could be read as, only microseconds hold every instant of Spark's.
         parquet = pq.ParquetFile(source, pre_buffer=False, coerce_int96_timestamp_unit="us")

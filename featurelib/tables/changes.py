@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pyarrow import fs
 
+from featurelib.addresses import located
 from featurelib.errors import FeaturelibError
 from featurelib.tables import log
 from featurelib.tables.files import DataFile
@@ -83,7 +84,7 @@ def _by_path(version: Snapshot) -> dict[str, DataFile]:
 
 def _are_there(paths: Iterable[str]) -> bool:
     for path in paths:
-        filesystem, inner = fs.FileSystem.from_uri(path.replace("s3a://", "s3://", 1))
+        filesystem, inner = located(path)
         if filesystem.get_file_info(inner).type != fs.FileType.File:
             return False
     return True

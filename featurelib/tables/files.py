@@ -9,9 +9,9 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable
-from pyarrow import fs
 from pyarrow import parquet as pq
 
+from featurelib.addresses import located
 from featurelib.tables.damage import file_explained
 
 
@@ -69,7 +69,7 @@ def read_rows(file: DataFile) -> list[dict[str, Any]]:
     Raises:
         FeaturelibError: the file is missing or damaged.
     """
-    filesystem, path = fs.FileSystem.from_uri(file.path)
+    filesystem, path = located(file.path)
     with file_explained(file.path), filesystem.open_input_file(path) as source:
         table = pq.ParquetFile(source, pre_buffer=False).read(use_threads=False)
     return [{**file.partition, **row} for row in table.to_pylist()]

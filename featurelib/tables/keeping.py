@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from pyarrow import fs
 
 from featurelib import timeline
+from featurelib.addresses import located
 from featurelib.errors import FeaturelibError
 from featurelib.tables import log
 from featurelib.tables.snapshots import snapshot
@@ -119,8 +120,7 @@ def owner(store: Store, table: str) -> str | None:
 
 def folder_of(store: Store, table: str) -> tuple[fs.FileSystem, str]:
     """Return the file system of a table, and its folder there."""
-    filesystem, folder = fs.FileSystem.from_uri(store.path(table).replace("s3a://", "s3://", 1))
-    return filesystem, folder
+    return located(store.path(table))
 
 
 def data_files(store: Store, table: str) -> dict[str, int]:

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from pyarrow import fs
 
 from featurelib import timeline
+from featurelib.addresses import located
 from featurelib.errors import ConfigError, FeaturelibError, PreconditionError, nearest
 from featurelib.tables import log, manifests
 from featurelib.tables.locks import exclusive
@@ -105,7 +106,7 @@ class Store:
     def tables(self) -> list[str]:
         """Return the names of all folders that can be tables, sorted, published or not."""
         base = f"{self.local_root or self.root.rstrip('/')}/tables"
-        filesystem, folder = fs.FileSystem.from_uri(base.replace("s3a://", "s3://", 1))
+        filesystem, folder = located(base)
         found = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True, recursive=False))
         layers = [info.path for info in found if info.type == fs.FileType.Directory]
         names = [
