@@ -22,6 +22,7 @@ from featurelib.model_specs import (
     LiftStep,
     ModelSpec,
     SearchRange,
+    Segments,
     Tuning,
     select_names,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "QualityRule",
     "RunSettings",
     "SearchRange",
+    "Segments",
     "Source",
     "SparkSettings",
     "Spec",

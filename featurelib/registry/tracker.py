@@ -18,6 +18,7 @@ from featurelib.registry.client import experiment_id, opened
 from featurelib.registry.files import NATIVE, check_model_files
 from featurelib.registry.flavor import EXAMPLE, signature_types, write_mlflow_model
 from featurelib.registry.outbox import RESULT, Outbox, Submission, discard, read_outbox
+from featurelib.registry.segment_files import SegmentModels, read_segments
 from featurelib.registry.versions import (
     CHAMPION,
     SHA256,
@@ -49,7 +50,10 @@ def import_mlflow() -> None:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model that was checked and loaded: it takes raw feature columns and adds its prediction."""
+    """A model that was checked and loaded: it takes raw feature columns and adds its prediction.
+
+    Where it has ``segments``, their models predict their rows in its place.
+    """
 
     name: str
     version: int
@@ -57,6 +61,7 @@ class LoadedModel:
     features_hash: str
     feature_types: dict[str, str]
     pipeline: PipelineModel = field(repr=False)
+    segments: SegmentModels | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -149,6 +154,7 @@ class Tracker:
         with self._checked(registered) as folder:
             pipeline = PipelineModel.load((folder / NATIVE).as_uri())
             types = signature_types(folder)
+            segments = read_segments(folder / NATIVE, what=f"model {registered.name}")
         return LoadedModel(
             name=registered.name,
             version=registered.version,
@@ -156,6 +162,7 @@ class Tracker:
             features_hash=registered.tags.get("features_hash", ""),
             feature_types=types,
             pipeline=pipeline,
+            segments=segments,
         )
 
     def check(self, registered: RegisteredModel) -> None:

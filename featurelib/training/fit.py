@@ -15,13 +15,19 @@ from featurelib.specs import SPLIT, EstimatorSpec, LiftStep, ModelSpec
 from featurelib.training import estimators, evaluation
 from featurelib.training.estimators import LABEL
 from featurelib.training.features import candidate_columns, resolve_features
-from featurelib.training.finals import blocks_of, estimator_metrics, refitted, slice_metrics
+from featurelib.training.finals import Final, blocks_of, estimator_metrics, refitted, slice_metrics
 from featurelib.training.lift import lift_table
 from featurelib.training.preparation import (
     checked_types,
     importance_by_feature,
 )
 from featurelib.training.result import TrainingResult
+from featurelib.training.segments import (
+    SegmentsResult,
+    checked_segments,
+    measured_with_slices,
+    trained_segments,
+)
 from featurelib.training.tuning import HyperoptTuner, Measured, OnTrial, Trial, Tuner
 from featurelib.training.workshop import AS_OF, Workshop, prepared
 
@@ -103,15 +109,20 @@ def train_model(
     watch = _Watch(options.on_step)
     usable, skipped = _usable_estimators(model)
     features, steps = _resolved(training, model, name=name, label=label, options=options)
+    by = checked_segments(training, model)
     with watch.step("prepare"):
         workshop, counts = prepared(
-            training, model, features=features, label=label, key=options.key, slices=options.slices
+            training, model, features=features, label=label, key=options.key, slices=(*options.slices, *by)
         )
     try:
         with watch.step("tune"):
             trials = _tuned(workshop, usable, options=options)
         with watch.step("refit"):
             finals = refitted(workshop, trials, usable, slices=options.slices)
+        parent, segments = finals[0], None
+        if by:
+            with watch.step("segments"):
+                segments, finals[0] = _with_segments(workshop, parent, usable, by=by, slices=options.slices)
         with watch.step("lift"):
             lift = lift_table(workshop, steps)
         with watch.step("evaluate"):
@@ -120,13 +131,15 @@ def train_model(
             form = estimators.form_of(usable[best.trial.estimator])
             weights = estimators.feature_weights(best.model, places=len(workshop.preparation.places[form]))
             importance = importance_by_feature(workshop.preparation, weights, form=form)
+            # Models of slices read the tree's vector, whatever their parent reads.
+            also = workshop.preparation.forms["tree"] if by and form != "tree" else ()
     finally:
         workshop.rows.unpersist()
     types = {column.name: column.dataType.simpleString() for column in training.schema.fields}
     return TrainingResult(
         name=name,
         label=label,
-        model=PipelineModel(stages=[*workshop.preparation.stages(form), best.model]),
+        model=PipelineModel(stages=[*workshop.preparation.stages(form), *also, best.model]),
         features=workshop.preparation.features,
         feature_types={feature: types[feature] for feature in workshop.preparation.features},
         dropped=workshop.preparation.dropped,
@@ -139,10 +152,11 @@ def train_model(
         roc_auc_interval=interval,
         baseline=lift[0],
         lift=tuple(lift[1:]),
-        by_estimator=tuple(estimator_metrics(final) for final in finals),
+        by_estimator=tuple(estimator_metrics(final) for final in (parent, *finals[1:])),
         importance=tuple(importance),
         slices=slice_metrics(best),
         seconds=watch.seconds,
+        segments=segments,
     )
 
 
@@ -181,6 +195,21 @@ def _resolved(
         for step in (model.baseline, *model.lift)
     ]
     return features, steps
+
+
+def _with_segments(
+    workshop: Workshop,
+    parent: Final,
+    usable: Mapping[str, EstimatorSpec],
+    *,
+    by: Mapping[str, str],
+    slices: tuple[str, ...],
+) -> tuple[SegmentsResult, Final]:
+    """Return the models of slices, and their parent measured anew: as the whole predicts with them."""
+    spec = usable[parent.trial.estimator]
+    fair = workshop.estimator(spec, parent.parameters, at_once=1).fit(workshop.of("train"))
+    segments = trained_segments(workshop, by=by, fair=fair, final=parent.model)
+    return segments, measured_with_slices(workshop, parent, segments.models, slices=slices)
 
 
 def _tuned(

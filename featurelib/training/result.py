@@ -11,6 +11,8 @@ from featurelib.training.tuning import Trial
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
 
+    from featurelib.training.segments import SegmentsResult
+
 
 @dataclass(frozen=True)
 class LiftMetrics:
@@ -72,6 +74,8 @@ class TrainingResult:
         importance: each feature's share of the model's weights, greatest first.
         slices: test metrics by slice.
         seconds: of each step.
+        segments: models of slices, None where the model has none; evaluation, interval and slices measure the
+            whole, as it predicts with them, and the first of ``by_estimator`` is their parent alone.
     """
 
     name: str
@@ -93,6 +97,7 @@ class TrainingResult:
     importance: tuple[tuple[str, float], ...]
     slices: tuple[SliceMetrics, ...]
     seconds: dict[str, float]
+    segments: SegmentsResult | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the fitted model, as plain JSON values."""
@@ -117,6 +122,7 @@ class TrainingResult:
             "importance": [list(pair) for pair in self.importance],
             "slices": [asdict(entry) for entry in self.slices],
             "seconds": self.seconds,
+            **({"segments": self.segments.to_dict()} if self.segments is not None else {}),
         }
 
 

@@ -71,6 +71,7 @@ def prepared(
         F.xxhash64(*identity, F.lit(model.tuning.seed)).alias(ROW_HASH),
     )
     learners = [*model.estimators.values(), model.lift_learner]
+    learners += [model.segments.learner] if model.segments is not None else []
     forms = tuple(dict.fromkeys(estimators.form_of(spec) for spec in learners))
     train_rows = rows.where(F.col(SPLIT) == "train")
     preparation = fit_preparation(train_rows, features=features, categorical=model.categorical, forms=forms)
