@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def segment_contributions(features: DataFrame, model: LoadedModel, *, keys: Sequence[str]) -> DataFrame:
     """Return the exact SHAP values of each row whose slice has a model of its own; other rows are left out.
 
-    They are path-dependent TreeSHAP as xgboost computes it, in log-odds; those of a feature and of its missing
-    indicator are added up.
+    They are path-dependent TreeSHAP as xgboost computes it, in log-odds; a feature's includes that of its
+    missing indicator.
 
     Args:
         features: one row a prediction, with the model's feature columns and those that slices are made by.
