@@ -15,6 +15,7 @@ from featurelib.pipeline.build_training_set import training_content
 from featurelib.pipeline.context import Context, StepResult, Surroundings
 from featurelib.pipeline.definitions import features_hash, short_definitions
 from featurelib.pipeline.models import champion_of, judged
+from featurelib.pipeline.segments import keep_segments
 from featurelib.registry.aliases import hold
 from featurelib.registry.audit import Decision
 from featurelib.registry.gate import Verdict
@@ -72,11 +73,13 @@ def _train_one(context: Context, name: str, model: ModelSpec, comment: str) -> S
         registered = tracker.register(
             waits or _trained(context, name, model, outbox_id=outbox_id, version=version, comment=comment)
         )
+    # Before it is judged, which marks the version as done: a rerun after a crash comes by here again.
+    slices = keep_segments(context, tracker, registered, model)
     verdict, alias = _judged(context, tracker, registered, model)
     auc = registered.metrics["roc_auc"]
     summary = (
         f"{name} version {registered.version}: test ROC AUC {auc:.3f} "
-        f"(baseline {registered.metrics['baseline_roc_auc']:.3f}), {_standing(verdict, alias)}"
+        f"(baseline {registered.metrics['baseline_roc_auc']:.3f}), {_standing(verdict, alias)}{slices}"
     )
     facts = {
         "training": tracker.result(registered),
@@ -144,7 +147,8 @@ def _trained(
         requirements=tuple(f"{package}=={packages[package]}" for package in _REQUIRED if package in packages),
         comment=comment or f"{project.name} as of {context.as_of:%Y-%m-%d}",
     )
-    return write_outbox(outbox_root(context), model=result.model, submission=submission)
+    segments = result.segments.models if result.segments is not None else None
+    return write_outbox(outbox_root(context), model=result.model, submission=submission, segments=segments)
 
 
 def _judged(

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyarrow import parquet as pq
@@ -144,6 +144,24 @@ def _refused(what: str, found: str) -> ModelGateError:
         f"{_DESCRIPTION} and {_BOOSTERS}, as training writes them",
         "do not load the model; train it again with this library",
     )
+
+
+def slice_row(outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a table for people says of what became of a slice, as plain values."""
+    test, parent, rows = outcome["test"], outcome["parent_test"], outcome["rows"]
+    effects = outcome["contributions"]
+    return {
+        "segment": segment_names([outcome["segment"]])[0],
+        "state": outcome["state"],
+        "train_rows": rows[0] + rows[1],
+        "test_rows": rows[2],
+        "roc_auc": test.get("roc_auc"),
+        "parent_roc_auc": parent.get("roc_auc"),
+        "log_loss": test.get("log_loss"),
+        "parent_log_loss": parent.get("log_loss"),
+        "first_feature": min(effects, key=lambda name: (-effects[name], name), default=None),
+        "reason": outcome["reason"],
+    }
 
 
 def segment_names(segments: Sequence[str]) -> list[str]:

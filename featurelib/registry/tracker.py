@@ -18,7 +18,7 @@ from featurelib.registry.client import experiment_id, opened
 from featurelib.registry.files import NATIVE, check_model_files
 from featurelib.registry.flavor import EXAMPLE, signature_types, write_mlflow_model
 from featurelib.registry.outbox import RESULT, Outbox, Submission, discard, read_outbox
-from featurelib.registry.segment_files import SegmentModels, read_segments
+from featurelib.registry.segment_files import SegmentModels, read_segments, slice_row
 from featurelib.registry.versions import (
     CHAMPION,
     SHA256,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
 
 _MODEL = "model"
+_SLICES = "segments.json"
 _OUTBOX_ID = "outbox_id"
 _METRICS = ("roc_auc", "pr_auc", "log_loss", "brier", "accuracy", "precision", "recall", "f1", "threshold")
 
@@ -244,6 +245,7 @@ class Tracker:
                     folder = write_mlflow_model(outbox, Path(scratch) / _MODEL, run_id=run_id)
                     client.log_artifacts(run_id, str(folder), _MODEL)
                 client.log_artifact(run_id, str(outbox.folder / RESULT))
+                _log_slices(client, run_id, submission.result)
                 fault_point("register.logged")
                 version = _new_version(client, outbox, run_id=run_id)
                 fault_point("register.version")
@@ -317,6 +319,14 @@ def _log_trial(client: MlflowClient, experiment: str, *, parent: str, trial: Map
     metrics = {f"validation_{trial['metric']}": trial["value"], "seconds": trial["seconds"]}
     _log_batch(client, run.info.run_id, parameters=parameters, metrics=metrics)
     client.set_terminated(run.info.run_id, status="FINISHED" if trial["state"] == "done" else "FAILED")
+
+
+def _log_slices(client: MlflowClient, run_id: str, result: Mapping[str, Any]) -> None:
+    """Log the slices as one table: a child run for each would be hundreds of requests."""
+    slices = result.get("segments", {}).get("slices", [])
+    if slices:
+        shown = [slice_row(one) for one in slices]
+        client.log_table(run_id, {name: [row[name] for row in shown] for name in shown[0]}, _SLICES)
 
 
 def _log_batch(
