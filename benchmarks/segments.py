@@ -13,6 +13,7 @@ import argparse
 import os
 import statistics
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +112,7 @@ def alone(slices: int, settings: FitSettings) -> list[float]:
     ]
 
 
-def plain(pdf: object, trees: int, trials: int) -> object:
+def plain(pdf: object, trees: int, trials: int, jobs: int | None) -> object:
     """The same work as one writes it for a group: scikit-learn's interface, Hyperopt's ``fmin``, pandas."""
     import hyperopt
     import pandas as pd
@@ -125,7 +126,7 @@ def plain(pdf: object, trees: int, trials: int) -> object:
     def model(point: dict) -> object:
         return xgboost.XGBClassifier(
             n_estimators=trees,
-            n_jobs=1,
+            n_jobs=jobs,
             random_state=SEED,
             max_depth=int(point["d"]),
             learning_rate=point["l"],
@@ -150,7 +151,9 @@ def plain(pdf: object, trees: int, trials: int) -> object:
     )
     kept = model(best).fit(features[~test], label[~test])
     scores = kept.predict_proba(features[test])[:, 1]
-    contributions = kept.get_booster().predict(xgboost.DMatrix(features[test], nthread=1), pred_contribs=True)
+    contributions = kept.get_booster().predict(
+        xgboost.DMatrix(features[test], nthread=jobs), pred_contribs=True
+    )
     metrics = [
         measure(label[test], scores)
         for measure in (roc_auc_score, average_precision_score, log_loss, brier_score_loss)
@@ -200,35 +203,40 @@ def main() -> None:
 
     trees, trials = asked.trees, asked.trials
 
-    def grouped(wanted: int = asked.slices) -> None:
+    def grouped(jobs: int | None = None, wanted: int = asked.slices) -> None:
         chosen = rows.where(rows["segment"] >= name_of(asked.slices - wanted))
         fitted = chosen.groupBy("segment").applyInPandas(
-            lambda pdf: plain(pdf, trees, trials),
+            lambda pdf: plain(pdf, trees, trials, jobs),
             "segment string, metrics array<double>, contributions array<double>, booster binary",
         )
         if len(fitted.collect()) != wanted:
             raise SystemExit("a slice is lost")
 
     ours(range(asked.slices - 2, asked.slices))  # workers import xgboost once, for both
-    grouped(2)
+    grouped(wanted=2)
     work = f"{asked.trials} trials of {asked.trees} trees, SHAP of {total // 5:,} rows"
     place = f"{asked.cores} cores, load {os.getloadavg()[0]:.1f}"
     print(f"# {said('benchmarks.segments')}\n")
     print(f"{asked.slices} slices, {total:,} rows, {len(PLACES)} features, {work}; {place}\n")
     print(HEADER)
     results = compete(
-        [Contender("featurelib, packed", ours), Contender("groupBy().applyInPandas", grouped)],
+        [
+            Contender("featurelib, packed", ours),
+            Contender("applyInPandas, as it comes", grouped),
+            Contender("applyInPandas, one thread a model", partial(grouped, 1)),
+        ],
         times=asked.times,
         spine=total,
         spark=spark,
     )
-    packed_, plain_ = results
-    cpu, alone_cpu = statistics.median(packed_.cpu), sum(single)
+    ours_, *others = results
+    cpu, alone_cpu = statistics.median(ours_.cpu), sum(single)
     print(f"\nalone in one process: {alone_cpu:.1f} CPU s; the ideal on {asked.cores} cores: {ideal:.1f} s")
-    by_clock, by_cpu = ideal / packed_.median, alone_cpu / cpu
+    by_clock, by_cpu = ideal / ours_.median, alone_cpu / cpu
     print(f"share of the ideal: {by_clock:.2f} by the clock, {by_cpu:.2f} by CPU seconds of all processes")
-    seconds, cpus = packed_.median / plain_.median, cpu / statistics.median(plain_.cpu)
-    print(f"beside applyInPandas: {seconds:.2f}x its time, {cpus:.2f}x its CPU seconds")
+    for other in others:
+        seconds, cpus = ours_.median / other.median, cpu / statistics.median(other.cpu)
+        print(f"beside {other.name}: {seconds:.2f}x its time, {cpus:.2f}x its CPU seconds")
     spark.stop()
 
 

@@ -24,6 +24,7 @@ from featurelib.training.preparation import (
 from featurelib.training.result import TrainingResult
 from featurelib.training.segments import (
     SegmentsResult,
+    Slicing,
     checked_segments,
     measured_with_slices,
     trained_segments,
@@ -109,7 +110,8 @@ def train_model(
     watch = _Watch(options.on_step)
     usable, skipped = _usable_estimators(model)
     features, steps = _resolved(training, model, name=name, label=label, options=options)
-    by = checked_segments(training, model)
+    slicing = checked_segments(training, model)
+    by = tuple(slicing.by) if slicing is not None else ()
     with watch.step("prepare"):
         workshop, counts = prepared(
             training, model, features=features, label=label, key=options.key, slices=(*options.slices, *by)
@@ -120,9 +122,11 @@ def train_model(
         with watch.step("refit"):
             finals = refitted(workshop, trials, usable, slices=options.slices)
         parent, segments = finals[0], None
-        if by:
+        if slicing is not None:
             with watch.step("segments"):
-                segments, finals[0] = _with_segments(workshop, parent, usable, by=by, slices=options.slices)
+                segments, finals[0] = _with_segments(
+                    workshop, parent, slicing, spec=usable[parent.trial.estimator], slices=options.slices
+                )
         with watch.step("lift"):
             lift = lift_table(workshop, steps)
         with watch.step("evaluate"):
@@ -132,7 +136,7 @@ def train_model(
             weights = estimators.feature_weights(best.model, places=len(workshop.preparation.places[form]))
             importance = importance_by_feature(workshop.preparation, weights, form=form)
             # Models of slices read the tree's vector, whatever their parent reads.
-            also = workshop.preparation.forms["tree"] if by and form != "tree" else ()
+            also = workshop.preparation.forms["tree"] if slicing is not None and form != "tree" else ()
     finally:
         workshop.rows.unpersist()
     types = {column.name: column.dataType.simpleString() for column in training.schema.fields}
@@ -200,15 +204,14 @@ def _resolved(
 def _with_segments(
     workshop: Workshop,
     parent: Final,
-    usable: Mapping[str, EstimatorSpec],
+    slicing: Slicing,
     *,
-    by: Mapping[str, str],
+    spec: EstimatorSpec,
     slices: tuple[str, ...],
 ) -> tuple[SegmentsResult, Final]:
     """Return the models of slices, and their parent measured anew: as the whole predicts with them."""
-    spec = usable[parent.trial.estimator]
     fair = workshop.estimator(spec, parent.parameters, at_once=1).fit(workshop.of("train"))
-    segments = trained_segments(workshop, by=by, fair=fair, final=parent.model)
+    segments = trained_segments(workshop, slicing, fair=fair, final=parent.model)
     return segments, measured_with_slices(workshop, parent, segments.models, slices=slices)
 
 

@@ -45,6 +45,14 @@ _OUTCOMES = "segment string, outcome string, booster binary"
 
 
 @dataclass(frozen=True)
+class Slicing:
+    """The slices that a model wants: its spec, and the Spark type of each column that slices are made by."""
+
+    spec: Segments
+    by: dict[str, str]
+
+
+@dataclass(frozen=True)
 class SegmentsResult:
     """What became of every slice, and the models of those that have one.
 
@@ -61,15 +69,15 @@ class SegmentsResult:
         return {"by": list(self.models.by), "slices": [outcome.to_dict() for outcome in self.outcomes]}
 
 
-def checked_segments(training: DataFrame, model: ModelSpec) -> dict[str, str]:
-    """Return the columns that slices are made by, and the Spark type of each; none without segments.
+def checked_segments(training: DataFrame, model: ModelSpec) -> Slicing | None:
+    """Return the slices that a model wants, None without segments.
 
     Raises:
         FrameError: a column is missing, or of a type whose values are no names.
         PreconditionError: xgboost is not installed.
     """
     if model.segments is None:
-        return {}
+        return None
     if (package := missing_package(model.segments.learner)) is not None:
         raise PreconditionError(
             f"the model has segments, and the package {package} is not installed",
@@ -90,19 +98,17 @@ def checked_segments(training: DataFrame, model: ModelSpec) -> dict[str, str]:
                 "text, whole numbers, booleans or dates: other values are not equal or unequal for sure",
                 "derive buckets from it, and name these",
             )
-    return {name: types[name] for name in model.segments.by}
+    return Slicing(model.segments, {name: types[name] for name in model.segments.by})
 
 
-def trained_segments(
-    workshop: Workshop, *, by: Mapping[str, str], fair: Model, final: Model
-) -> SegmentsResult:
+def trained_segments(workshop: Workshop, slicing: Slicing, *, fair: Model, final: Model) -> SegmentsResult:
     """Fit a model for each slice that has enough rows, in parallel on Spark.
 
     Rows cross one shuffle, as Arrow blobs of float32; each is opened where its slice is fitted.
 
     Args:
-        workshop: the parent's prepared rows; ``by`` is among their columns.
-        by: columns of slices, and their types.
+        workshop: the parent's prepared rows, with the columns that slices are made by.
+        slicing: which slices.
         fair: the parent fitted on training rows alone: slices are held against it on validation rows, which
             ``final`` has learnt from.
         final: the parent as it is kept: slices are measured beside it on test rows.
@@ -110,9 +116,9 @@ def trained_segments(
     Raises:
         FrameError: there are more slices than could be told apart or collected.
     """
-    segments, preparation = _of(workshop.model), workshop.preparation
-    places, segment = preparation.places["tree"], segment_of(list(by))
-    sizes = _sizes(workshop.rows, segment, by=list(by))
+    segments, places = slicing.spec, workshop.preparation.places["tree"]
+    segment = segment_of(segments.by)
+    sizes = _sizes(workshop.rows, segment, by=segments.by)
     kept = {name: _too_small(size, segments, places=len(places)) for name, size in sizes.items()}
     wanted = {name: sizes[name] for name, reason in kept.items() if reason is None}
     settings = FitSettings(segments, workshop.model.tuning.metric, workshop.model.tuning.seed, places)
@@ -124,7 +130,7 @@ def trained_segments(
         for name, (outcome, content) in sorted(fitted.items())
         if outcome.state == "own"
     }
-    models = SegmentModels(by=dict(by), places=places, boosters=boosters)
+    models = SegmentModels(by=slicing.by, places=places, boosters=boosters)
     return SegmentsResult(models, tuple(outcomes[name] for name in sorted(outcomes)))
 
 
@@ -150,13 +156,7 @@ def with_slice_scores(scored: DataFrame, models: SegmentModels) -> DataFrame:
     return with_segment_scores(rows, models, vector=VECTOR["tree"], score=evaluation.SCORE)
 
 
-def _of(model: ModelSpec) -> Segments:
-    if model.segments is None:
-        raise ValueError(model)  # pragma: no cover - callers ask for models with segments only
-    return model.segments
-
-
-def _sizes(rows: DataFrame, segment: Column, *, by: list[str]) -> dict[str, SliceSize]:
+def _sizes(rows: DataFrame, segment: Column, *, by: Sequence[str]) -> dict[str, SliceSize]:
     """Count the rows and positives of each slice and part.
 
     Raises:
