@@ -13,6 +13,7 @@ from featurelib.cli_options import By, Env, Folder, Note, Overrides, place_of, p
 from featurelib.errors import ConfigError
 
 if TYPE_CHECKING:
+    from featurelib.pipeline.context import Place
     from featurelib.pipeline.models import Outcome
 
 deciding = typer.Typer()
@@ -32,11 +33,20 @@ def models_command(
     ] = None,
     moves: Annotated[bool, typer.Option("--moves", help="Print every decision instead.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print versions and decisions as JSON.")] = False,
+    segments: Annotated[
+        bool, typer.Option("--segments", help="Print what became of each slice instead; needs --model.")
+    ] = False,
+    version: Annotated[
+        int | None, typer.Option("--version", min=1, help="With --segments: of this version, not the newest.")
+    ] = None,
     env: Env = "local",
     pipeline: Folder = "conf/flights",
     overrides: Overrides = None,
 ) -> None:
     """List versions with aliases, figures, and who decided what about them, when and why."""
+    if segments or version is not None:
+        typer.echo(_slices(model if segments else None, version, place_of(pipeline, env, overrides)))
+        return
     from featurelib.pipeline import model_list
 
     found = model_list.list_models(project_of(pipeline, env, overrides), model)
@@ -44,6 +54,19 @@ def models_command(
         typer.echo(model_list.as_json(found))
     else:
         typer.echo(model_list.moves_text(found) if moves else model_list.versions_text(found))
+
+
+def _slices(model: str | None, version: int | None, place: Place) -> str:
+    from featurelib.pipeline.models import checked_model
+    from featurelib.pipeline.segment_list import slices_text
+
+    if model is None:
+        raise ConfigError(
+            "--segments without --model, or --version without --segments",
+            "--model M --segments, and --version V if it shall not be the newest",
+            "name the model: featurelib models --model M --segments",
+        )
+    return slices_text(place, checked_model(place.project, model), version)
 
 
 @deciding.command("promote")

@@ -21,6 +21,7 @@ from featurelib.specs import (
     FeatureView,
     LandedTable,
     ModelSpec,
+    Segments,
     Source,
     select_names,
 )
@@ -409,6 +410,7 @@ def _check_model(
     _check_patterns(draft, (*path, "baseline", "features"), model.baseline.features, chosen)
     for index, step in enumerate(model.lift):
         _check_patterns(draft, (*path, "lift", index, "features"), step.features, chosen)
+    _check_segments(draft, (*path, "segments"), model.segments, features)
     for index, column in enumerate(model.categorical):
         if column not in chosen:
             given = f"{column!r} is none of the model's features.{nearest(column, chosen)}"
@@ -429,6 +431,19 @@ def _check_model(
                 "numbers and categories",
                 f"add '!{column}'",
             )
+
+
+def _check_segments(
+    draft: Draft, path: KeyPath, segments: Segments | None, features: Mapping[str, FeatureType | None]
+) -> None:
+    """The columns of slices are spine columns or features whose values are equal or unequal for sure."""
+    for index, column in enumerate(segments.by if segments is not None else ()):
+        if column not in features:
+            given = f"{column!r} is no spine column or feature.{nearest(column, features)}"
+            draft.refuse((*path, "by", index), given, "a spine column or a feature")
+        elif features[column] not in {*_KEY_TYPES, None}:
+            given = f"{column!r} is a {features[column]}"
+            draft.refuse((*path, "by", index), given, _NEEDS["by"][1])
 
 
 def _check_patterns(draft: Draft, path: KeyPath, patterns: Sequence[str], names: Collection[str]) -> None:

@@ -157,6 +157,51 @@ def select_names(patterns: Sequence[str], names: Iterable[str]) -> tuple[str, ..
     )
 
 
+class Segments(Spec):
+    """One model a slice beside the model itself, their parent: which slices, how tuned, when good enough.
+
+    A slice is the rows with one combination of values in ``by``; null is a value like any other. The metric
+    and the seed are those of the model's tuning.
+
+    Attributes:
+        by: spine columns or features of text, whole numbers, booleans or dates.
+        min_rows: a slice with fewer train and validation rows keeps the parent.
+        learner: a single-machine xgboost; the parent's tree vector is what it learns from.
+        trials: tried for each slice, chosen on its validation rows; 1 where ``space`` is empty.
+        min_gain: by how much a slice's model must be better than the parent on the slice's validation rows;
+            at 0 it must be better at all.
+        task_mib: a slice whose rows take more in memory keeps the parent.
+        keep_contributions: keep the SHAP values of every test row in a table.
+    """
+
+    by: Annotated[tuple[Name, ...], Field(min_length=1)]
+    min_rows: Annotated[int, Field(ge=1)] = 500
+    learner: EstimatorSpec = EstimatorSpec(
+        kind="xgboost",
+        parameters={"trees": 60},
+        space={
+            "max_depth": SearchRange(integer=(2, 6)),
+            "learning_rate": SearchRange(log_uniform=(0.03, 0.3)),
+            "min_child_weight": SearchRange(log_uniform=(1, 30)),
+        },
+    )
+    trials: Annotated[int, Field(ge=1)] = 8
+    min_gain: Annotated[float, Field(ge=0)] = 0.0
+    task_mib: Annotated[int, Field(ge=1)] = 512
+    keep_contributions: bool = False
+
+    @model_validator(mode="after")
+    def _single_machine(self) -> Self:
+        if self.learner.kind != "xgboost":
+            raise ValueError(f"the learner of segments must be of kind xgboost, got {self.learner.kind}")
+        learner = self.learner
+        if "workers" in {*learner.parameters, *learner.space, *learner.refit}:
+            raise ValueError("a slice is trained by one thread of one worker: take workers away")
+        if len(set(self.by)) != len(self.by):
+            raise ValueError(f"by names a column twice: {', '.join(self.by)}")
+        return self
+
+
 class ModelSpec(Spec):
     """A model: its features, its learners, how they are tuned and when one is good enough.
 
@@ -172,6 +217,7 @@ class ModelSpec(Spec):
         preparation: what is fitted between raw features and learner; None for the usual.
         known_label_ok: features that may tell the label as good as by themselves; any other such feature is
             refused, since it was most likely written after the label was known.
+        segments: models of slices beside this one; absent means none.
     """
 
     features: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -184,6 +230,8 @@ class ModelSpec(Spec):
     estimators: Annotated[dict[Name, EstimatorSpec], Field(min_length=1)]
     tuning: Tuning = Tuning()
     gate: Gate
+    # Left out where absent, so that models without segments keep their identity.
+    segments: Annotated[Segments | None, Field(exclude_if=lambda given: given is None)] = None
     description: str = ""
     task: Task = Field(default="binary", exclude_if=_is_absent)
     preparation: PreparationSpec | None = Field(default=None, exclude_if=_is_absent)
@@ -203,6 +251,8 @@ class ModelSpec(Spec):
             raise ValueError(
                 f"lift_learner: {self.lift_learner.kind} is none of Spark's or xgboost's learners"
             )
+        if self.task == "regression" and self.segments is not None:
+            raise ValueError("segments are of classes: take them out, or make the task binary")
         if self.task == "regression" and self.preparation is not None and self.preparation.is_weighted:
             raise ValueError(
                 "class_weights and sampling are of classes: take them out, or make the task binary"

@@ -21,6 +21,7 @@ from featurelib.model_specs import (
     Gate,
     LiftStep,
     ModelSpec,
+    Segments,
     select_names,
 )
 from featurelib.operations import AggregationOp
@@ -63,6 +64,7 @@ __all__ = [
     "QualityRule",
     "RunSettings",
     "SearchRange",
+    "Segments",
     "Source",
     "SparkSettings",
     "Spec",

@@ -171,6 +171,16 @@ class TableNames:
         """The runs of the feature step whose touched rows were predicted again."""
         return f"predictions.{self.pipeline}_rescored"
 
+    @staticmethod
+    def segments(model: str) -> str:
+        """What became of each slice of a model's versions, with the boosters."""
+        return f"models.{model}_segments"
+
+    @staticmethod
+    def contributions(model: str) -> str:
+        """What made the log-odds of each test row that a slice's model predicts."""
+        return f"models.{model}_contributions"
+
 
 @dataclass(frozen=True)
 class StepResult:

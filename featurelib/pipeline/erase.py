@@ -212,7 +212,9 @@ def _going(context: Context, found: Mapping[str, _Found]) -> dict[str, tuple[Dat
     }
     keys = _spine_keys(context, found)
     if keys is not None:
-        rows |= dict.fromkeys((names.predictions, names.superseded), (keys, context.project.spine.key))
+        explained = (names.contributions(model) for model in context.project.models)
+        named = (names.predictions, names.superseded, *explained)
+        rows |= dict.fromkeys(named, (keys, context.project.spine.key))
     return rows
 
 
@@ -224,6 +226,7 @@ def _concerned(context: Context, found: Mapping[str, _Found]) -> list[str]:
     ]
     layers = ("features", "training", "predictions")
     made = [name for name in context.store.tables() if name.partition(".")[0] in layers]
+    made += [names.contributions(model) for model in context.project.models]
     return [
         table
         for table in (*received, *made)

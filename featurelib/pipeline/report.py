@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from featurelib.pipeline.context import Context, StepResult
 from featurelib.pipeline.records import last_facts
+from featurelib.registry.segment_files import slice_row
 from featurelib.registry.versions import CHAMPION
 from featurelib.reports.run_report import RunReport, render_run_report
 from featurelib.specs import SPLIT
@@ -43,6 +44,7 @@ def write_report(context: Context, results: Sequence[StepResult]) -> Path:
         positive=context.project.label.name,
         evaluation=training.get("evaluation"),
         importance=[(name, share) for name, share in training.get("importance", ())],
+        segments=[_slice(one) for one in training.get("segments", {}).get("slices", ())],
         by_hour=_by_hour(context),
         gate=_gate(known),
         model=known.get("train", {}).get("model"),
@@ -94,6 +96,11 @@ def _scores(one: dict[str, Any]) -> Any:  # noqa: ANN401 - plain values of a rec
 def _trial(trial: dict[str, Any]) -> Any:  # noqa: ANN401 - plain values of a record
     keys = ("number", "estimator", "parameters", "value", "seconds", "state", "reason")
     return {key: trial[key] for key in keys if key in trial}
+
+
+def _slice(outcome: dict[str, Any]) -> Any:  # noqa: ANN401 - plain values of a record
+    row = slice_row(outcome)
+    return {name: value for name, value in row.items() if not name.endswith("log_loss")}
 
 
 def _metric(context: Context) -> str:

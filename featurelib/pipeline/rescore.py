@@ -88,6 +88,8 @@ def supersede(context: Context, run: Run, late: Late, stale: DataFrame, scored: 
     old = join_identity(present, stale, context.project, how="left_semi")
     kept = join_identity(present, stale, context.project, how="left_anti")
     schema = T.StructType([*present.schema.fields, T.StructField(_SUPERSEDED_BY, T.StringType())])
+    if names.superseded in run.base:
+        run.widen(names.superseded, schema)
     run.create(names.superseded, schema, partition_by=("_month",), description="Predictions as they were.")
     run.append(old.withColumn(_SUPERSEDED_BY, F.lit(run.run_id)), names.superseded)
     run.write(kept.unionByName(scored), names.predictions, replace=wanted)

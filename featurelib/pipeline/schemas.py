@@ -9,6 +9,7 @@ _KINDS: dict[str, T.DataType] = {
     "int": T.IntegerType(),
     "long": T.LongType(),
     "double": T.DoubleType(),
+    "binary": T.BinaryType(),
     "date": T.DateType(),
     "timestamp": T.TimestampType(),
 }

@@ -7,6 +7,7 @@ from functools import partial
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 import featurelib
 from featurelib.config import spec_hash
@@ -23,6 +24,7 @@ from featurelib.registry.tracker import LoadedModel, Tracker
 from featurelib.scoring.batch import score as predictions_of
 from featurelib.tables import Run, Stamp, append_ops, begin_run, published, snapshot
 from featurelib.training.function_model import bind_functions
+from featurelib.training.segment_scores import SEGMENT
 
 LINEAGE = "ops.lineage"
 _LINEAGE_SCHEMA = struct(lineage_id="string", run_id="string", output="string", record="string")
@@ -58,13 +60,12 @@ def score(context: Context, *, days: DayRange = ALL_DAYS) -> StepResult:
             return StepResult("score", "every day has its predictions")
         model = _champion(context, name)
         record = _record(context, run, model)
-        predict = partial(
-            predictions_of,
-            model=model,
-            keys=[*project.spine.key, "_day", "_month"],
-            run_id=run_id,
-            lineage_id=record.lineage_id,
-        )
+        keys = [*project.spine.key, "_day", "_month"]
+
+        def predict(rows: DataFrame) -> DataFrame:
+            found = predictions_of(rows, model, keys=keys, run_id=run_id, lineage_id=record.lineage_id)
+            return _with_slices(run, context.names.predictions, found)
+
         again = 0
         if late:
             stale = stale_predictions(context, run, late)
@@ -94,6 +95,18 @@ def score(context: Context, *, days: DayRange = ALL_DAYS) -> StepResult:
         },
         versions=run.versions,
     )
+
+
+def _with_slices(run: Run, table: str, scored: DataFrame) -> DataFrame:
+    """Make table and frame agree on ``_segment``: only models with segments give it, else it is null."""
+    if table not in run.base:
+        return scored
+    has = run.read(table).schema
+    if SEGMENT in scored.columns and SEGMENT not in has.fieldNames():
+        run.widen(table, StructType([*has, scored.schema[SEGMENT]]))
+    if SEGMENT in has.fieldNames() and SEGMENT not in scored.columns:
+        return scored.withColumn(SEGMENT, F.lit(None).cast("string"))
+    return scored
 
 
 def _append(context: Context, run: Run, scored: DataFrame) -> int:

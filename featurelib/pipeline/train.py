@@ -17,6 +17,7 @@ from featurelib.pipeline.context import Context, StepResult, Surroundings
 from featurelib.pipeline.definitions import features_hash, short_definitions
 from featurelib.pipeline.functions import learner_code
 from featurelib.pipeline.models import champion_of, judged
+from featurelib.pipeline.segments import keep_segments
 from featurelib.registry.aliases import hold
 from featurelib.registry.audit import Decision
 from featurelib.registry.gate import Verdict
@@ -87,11 +88,13 @@ def _train_one(context: Context, name: str, model: ModelSpec, comment: str) -> S
             waits or _trained(context, name, model, outbox_id=outbox_id, version=version, comment=comment)
         )
         journal.discard()
+    # Before it is judged, which marks the version as done: a rerun after a crash comes by here again.
+    slices = keep_segments(context, tracker, registered, model)
     verdict, alias = _judged(context, tracker, registered, model)
     metric, shown = ("r2", "R2") if model.task == "regression" else ("roc_auc", "ROC AUC")
     summary = (
         f"{name} version {registered.version}: test {shown} {registered.metrics[metric]:.3f} "
-        f"(baseline {registered.metrics[f'baseline_{metric}']:.3f}), {_standing(verdict, alias)}"
+        f"(baseline {registered.metrics[f'baseline_{metric}']:.3f}), {_standing(verdict, alias)}{slices}"
     )
     facts = {
         "training": tracker.result(registered),
@@ -175,7 +178,8 @@ def _trained(
         requirements=tuple(f"{package}=={packages[package]}" for package in _REQUIRED if package in packages),
         comment=comment or f"{project.name} as of {context.as_of:%Y-%m-%d}",
     )
-    return write_outbox(outbox_root(context), model=result.model, submission=submission)
+    segments = result.segments.models if result.segments is not None else None
+    return write_outbox(outbox_root(context), model=result.model, submission=submission, segments=segments)
 
 
 def _judged(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from featurelib.errors import ModelGateError
+from featurelib.registry.segment_files import read_segments
 
 NATIVE = "sparkml"
 """Name of the folder with the model in Spark's own format, as MLflow's Spark flavour calls it."""
@@ -76,6 +77,7 @@ def check_classes(folder: Path, *, what: str) -> None:
             raise _refused(what, f"{path.relative_to(folder)} holds {', '.join(pickled)}")
     if not described:
         raise _refused(what, "no metadata of Spark ML is found")
+    read_segments(folder, what=what)
 
 
 def check_no_pickle(folder: Path, *, what: str) -> None:

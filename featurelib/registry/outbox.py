@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from featurelib.errors import ModelGateError
 from featurelib.registry.files import NATIVE, check_model_files, model_sha256
+from featurelib.registry.segment_files import SegmentModels, write_segments
 from featurelib.tables import fault_point
 
 if TYPE_CHECKING:
@@ -60,9 +61,12 @@ class Outbox:
         return self.folder / NATIVE
 
 
-def write_outbox(root: Path, *, model: PipelineModel, submission: Submission) -> Outbox:
+def write_outbox(
+    root: Path, *, model: PipelineModel, submission: Submission, segments: SegmentModels | None = None
+) -> Outbox:
     """Save the model and its record under ``root``; the folder appears whole or not at all.
 
+    Models of slices are saved among the model's own files, under its hash.
     On a cluster ``root`` must be a path that driver and executors share, as executors write the model.
     """
     folder = root.resolve() / submission.outbox_id
@@ -72,6 +76,8 @@ def write_outbox(root: Path, *, model: PipelineModel, submission: Submission) ->
             shutil.rmtree(stale)
     partial.mkdir(parents=True)
     model.write().save((partial / NATIVE).as_uri())
+    if segments is not None:
+        write_segments(partial / NATIVE, segments)
     fault_point("outbox.saved")
     sha256 = model_sha256(partial / NATIVE)
     record = {**asdict(submission), "sha256": sha256}

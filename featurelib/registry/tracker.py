@@ -18,6 +18,7 @@ from featurelib.registry.client import experiment_id, opened
 from featurelib.registry.files import NATIVE, check_model_files
 from featurelib.registry.flavor import EXAMPLE, signature_types, write_mlflow_model
 from featurelib.registry.outbox import RESULT, Outbox, Submission, discard, read_outbox
+from featurelib.registry.segment_files import SegmentModels, read_segments, slice_row
 from featurelib.registry.versions import (
     CHAMPION,
     SHA256,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
 
 _MODEL = "model"
+_SLICES = "segments.json"
 _OUTBOX_ID = "outbox_id"
 _METRICS = ("roc_auc", "pr_auc", "log_loss", "brier", "accuracy", "precision", "recall", "f1", "threshold")
 _METRICS_OF_NUMBERS = ("rmse", "mse", "mae", "r2", "mape")
@@ -50,7 +52,10 @@ def import_mlflow() -> None:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model that was checked and loaded: it takes raw feature columns and adds its prediction."""
+    """A model that was checked and loaded: it takes raw feature columns and adds its prediction.
+
+    Where it has ``segments``, their models predict their rows in its place.
+    """
 
     name: str
     version: int
@@ -58,6 +63,7 @@ class LoadedModel:
     features_hash: str
     feature_types: dict[str, str]
     pipeline: PipelineModel = field(repr=False)
+    segments: SegmentModels | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -150,6 +156,7 @@ class Tracker:
         with self._checked(registered) as folder:
             pipeline = PipelineModel.load((folder / NATIVE).as_uri())
             types = signature_types(folder)
+            segments = read_segments(folder / NATIVE, what=f"model {registered.name}")
         return LoadedModel(
             name=registered.name,
             version=registered.version,
@@ -157,6 +164,7 @@ class Tracker:
             features_hash=registered.tags.get("features_hash", ""),
             feature_types=types,
             pipeline=pipeline,
+            segments=segments,
         )
 
     def check(self, registered: RegisteredModel) -> None:
@@ -238,6 +246,7 @@ class Tracker:
                     folder = write_mlflow_model(outbox, Path(scratch) / _MODEL, run_id=run_id)
                     client.log_artifacts(run_id, str(folder), _MODEL)
                 client.log_artifact(run_id, str(outbox.folder / RESULT))
+                _log_slices(client, run_id, submission.result)
                 fault_point("register.logged")
                 version = _new_version(client, outbox, run_id=run_id)
                 fault_point("register.version")
@@ -314,6 +323,14 @@ def _log_trial(client: MlflowClient, experiment: str, *, parent: str, trial: Map
     _log_batch(client, run.info.run_id, parameters=parameters, metrics=metrics)
     status = {"done": "FINISHED", "pruned": "KILLED"}.get(trial["state"], "FAILED")
     client.set_terminated(run.info.run_id, status=status)
+
+
+def _log_slices(client: MlflowClient, run_id: str, result: Mapping[str, Any]) -> None:
+    """Log the slices as one table: a child run for each would be hundreds of requests."""
+    slices = result.get("segments", {}).get("slices", [])
+    if slices:
+        shown = [slice_row(one) for one in slices]
+        client.log_table(run_id, {name: [row[name] for row in shown] for name in shown[0]}, _SLICES)
 
 
 def _log_batch(

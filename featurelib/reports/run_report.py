@@ -117,6 +117,19 @@ class Scores(TypedDict):
     pr_auc: float | None
 
 
+class Slice(TypedDict):
+    """A slice, and what its own model and the parent reach on its test rows."""
+
+    segment: str
+    state: str
+    train_rows: int
+    test_rows: int
+    roc_auc: float | None
+    parent_roc_auc: float | None
+    first_feature: str | None
+    reason: str
+
+
 class GateResult(TypedDict):
     """Whether the model may become champion, and why."""
 
@@ -147,6 +160,7 @@ class RunReport:
         positive: a word for what the model predicts, as ``late``.
         null_shares: share of null values on the test rows by feature.
         importance: ``(feature, share)``, greatest first.
+        segments: what became of each slice of a model with segments.
         by_hour: ``(hour, rows, observed share, predicted share)``.
         reference: ROC AUC by name of a lift row to show beside ours; absent means the prototype's
             figures where the pipeline has them.
@@ -173,6 +187,7 @@ class RunReport:
     evaluation: Evaluation | None = None
     importance: Sequence[tuple[str, float]] = ()
     by_hour: Sequence[Sequence[float]] = ()
+    segments: Sequence[Slice] = ()
     gate: GateResult | None = None
     model: Model | None = None
     versions_read: Mapping[str, int] = field(default_factory=dict)
@@ -224,6 +239,7 @@ def render_run_report(report: RunReport) -> str:
         trials=sorted(report.trials, key=lambda trial: trial["number"]),
         by_estimator=sorted(report.by_estimator.items(), key=lambda pair: -(pair[1]["roc_auc"] or 0)),
         importance=_importance(report),
+        slices=sorted(report.segments, key=lambda one: (-one["train_rows"], one["segment"])),
         missing=_missing(report),
     )
 

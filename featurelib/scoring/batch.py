@@ -9,6 +9,7 @@ from pyspark.ml.functions import vector_to_array
 from pyspark.sql import functions as F
 
 from featurelib.errors import ModelGateError, nearest
+from featurelib.scoring.segments import by_slices
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -38,7 +39,9 @@ def score(
     """Return one prediction for each feature row; rows, duplicates included, keep their number.
 
     A row's prediction depends on that row alone, so it is the same in any partitioning and any batch. Missing
-    features are filled as in training; a text never seen in training counts as unknown.
+    features are filled as in training; a text never seen in training counts as unknown. Where the model has
+    segments, a row is predicted by the model of its slice; without one, and in a slice never seen, by the
+    parent.
 
     Args:
         features: one row a (key, ``as_of_ts``), with the model's feature columns.
@@ -52,13 +55,15 @@ def score(
         keys, ``as_of_ts``, ``prediction`` (0.0 or 1.0, or a number), ``probability`` (of label 1, null for a
         number), and ``_run_id``,
         ``_lineage_id``, ``_model_name``, ``_model_version`` (long), ``_model_sha256``, ``_features_hash``,
-        ``_arm``.
+        ``_arm``; of a model with segments ``_segment`` as well, the slice whose model predicted (its values
+        as a JSON list), null for the parent.
 
     Raises:
         ModelGateError: a feature or key is missing, or a feature has another type than in training.
     """
     what = f"model {model.name} version {model.version}"
-    check_features(features, model.feature_types, what=what)
+    by = model.segments.by if model.segments is not None else {}
+    check_features(features, {**model.feature_types, **by}, what=what)
     identity = [*keys, _AS_OF]
     if absent := [name for name in identity if name not in features.columns]:
         raise ModelGateError(
@@ -68,17 +73,12 @@ def score(
         )
     # Key columns may be features as well, and keep their name and value through the pipeline.
     needed = features.select(
-        *(F.col(f"`{name}`") for name in dict.fromkeys([*identity, *model.feature_types]))
+        *(F.col(f"`{name}`") for name in dict.fromkeys([*identity, *model.feature_types, *by]))
     )
-    predicted = model.pipeline.transform(needed)
-    # A model of numbers has no probability; its prediction is the number.
-    probability = F.lit(None).cast("double")
-    if "probability" in predicted.columns:
-        probability = vector_to_array(F.col("probability"))[1]
+    scored = model.pipeline.transform(needed)
+    predicted = _predicted(scored, identity) if model.segments is None else by_slices(scored, identity, model)
     return predicted.select(
-        *(F.col(f"`{name}`") for name in identity),
-        F.col("prediction").cast("double").alias("prediction"),
-        probability.alias("probability"),
+        "*",
         F.lit(run_id).alias("_run_id"),
         F.lit(lineage_id).alias("_lineage_id"),
         F.lit(model.name).alias("_model_name"),
@@ -86,6 +86,18 @@ def score(
         F.lit(model.sha256).alias("_model_sha256"),
         F.lit(model.features_hash).alias("_features_hash"),
         F.lit(arm).alias("_arm"),
+    )
+
+
+def _predicted(scored: DataFrame, identity: Sequence[str]) -> DataFrame:
+    # A model of numbers has no probability; its prediction is the number.
+    probability = F.lit(None).cast("double")
+    if "probability" in scored.columns:
+        probability = vector_to_array(F.col("probability"))[1]
+    return scored.select(
+        *(F.col(f"`{name}`") for name in identity),
+        F.col("prediction").cast("double").alias("prediction"),
+        probability.alias("probability"),
     )
 
 

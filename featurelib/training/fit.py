@@ -18,11 +18,18 @@ from featurelib.training.finals import Final, blocks_of, estimator_metrics, refi
 from featurelib.training.folds import folded
 from featurelib.training.function_model import Resolve
 from featurelib.training.journal import Journal
-from featurelib.training.learners import Bench, forms_of
+from featurelib.training.learners import Bench, fit_learner, forms_of
 from featurelib.training.lift import lift_table, trivial_metrics
 from featurelib.training.preparation import Form, checked_types, importance_by_feature
 from featurelib.training.result import TrainingResult
 from featurelib.training.search import TrialSearch, limit_of
+from featurelib.training.segments import (
+    SegmentsResult,
+    Slicing,
+    checked_segments,
+    measured_with_slices,
+    trained_segments,
+)
 from featurelib.training.trials import ensemble_trials, trial_objective, with_best_parameters
 from featurelib.training.tuning import OnTrial, Searched, Tuner
 from featurelib.training.workshop import AS_OF, Workshop, prepared
@@ -126,9 +133,11 @@ def train_model(
         journal=options.journal,
     )
     features, steps = _resolved(training, model, name=name, label=label, options=options)
+    slicing = checked_segments(training, model)
+    by = tuple(slicing.by) if slicing is not None else ()
     with watch.step("prepare"):
         workshop = prepared(
-            training, model, features=features, label=label, key=options.key, slices=options.slices
+            training, model, features=features, label=label, key=options.key, slices=(*options.slices, *by)
         )
     try:
         with watch.step("tune"):
@@ -138,6 +147,10 @@ def train_model(
             trials = searched.trials
         with watch.step("refit"):
             finals = refitted(workshop, trials, bench, slices=options.slices)
+        parent, segments = finals[0], None
+        if slicing is not None:
+            with watch.step("segments"):
+                segments, finals[0] = _with_segments(workshop, parent, slicing, bench, slices=options.slices)
         with watch.step("lift"):
             lift, trivial = lift_table(workshop, steps), trivial_metrics(workshop)
         with watch.step("evaluate"):
@@ -145,6 +158,8 @@ def train_model(
             interval = _interval(best, seed=model.tuning.seed)
             forms = forms_of(best.trial.estimator, usable)
             importance = _importance(workshop, best, form=forms[0])
+            if slicing is not None:  # models of slices read the trees' vector, whatever their parent reads
+                forms = tuple(dict.fromkeys([*forms, "tree"]))
     finally:
         workshop.rows.unpersist()
     types = {column.name: column.dataType.simpleString() for column in training.schema.fields}
@@ -165,13 +180,14 @@ def train_model(
         roc_auc_interval=interval,
         baseline=lift[0],
         lift=tuple(lift[1:]),
-        by_estimator=tuple(estimator_metrics(final) for final in finals),
+        by_estimator=tuple(estimator_metrics(final) for final in (parent, *finals[1:])),
         importance=importance,
         slices=slice_metrics(best),
         seconds=watch.seconds,
         task=model.task,
         trivial=trivial,
         dropped_because=workshop.preparation.reasons,
+        segments=segments,
     )
 
 
@@ -213,6 +229,16 @@ def _resolved(
         for step in (model.baseline, *model.lift)
     ]
     return features, steps
+
+
+def _with_segments(
+    workshop: Workshop, parent: Final, slicing: Slicing, bench: Bench, *, slices: tuple[str, ...]
+) -> tuple[SegmentsResult, Final]:
+    """Return the models of slices, and their parent measured anew: as the whole predicts with them."""
+    name, alone = parent.trial.estimator, replace(bench, at_once=1)
+    fair = fit_learner(workshop, name, parent.parameters, workshop.fitting("train"), bench=alone).model
+    segments = trained_segments(workshop, slicing, fair=fair, final=parent.model)
+    return segments, measured_with_slices(workshop, parent, segments.models, slices=slices)
 
 
 def _tuned(

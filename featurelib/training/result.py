@@ -12,6 +12,8 @@ from featurelib.training.tuning import Stop, Trial
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
 
+    from featurelib.training.segments import SegmentsResult
+
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
@@ -87,6 +89,8 @@ class TrainingResult:
         importance: each feature's share of the model's weights, greatest first; none where it has no weights.
         slices: test metrics by slice.
         seconds: of each step.
+        segments: models of slices, None where the model has none; evaluation, interval and slices measure the
+            whole, as it predicts with them, and the first of ``by_estimator`` is their parent alone.
     """
 
     name: str
@@ -112,6 +116,7 @@ class TrainingResult:
     task: str = "binary"
     trivial: LiftMetrics | None = None
     dropped_because: dict[str, str] = field(default_factory=dict)
+    segments: SegmentsResult | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the fitted model, as plain JSON values."""
@@ -140,6 +145,7 @@ class TrainingResult:
             "importance": [list(pair) for pair in self.importance],
             "slices": [asdict(entry) for entry in self.slices],
             "seconds": self.seconds,
+            **({"segments": self.segments.to_dict()} if self.segments is not None else {}),
         }
 
 

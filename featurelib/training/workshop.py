@@ -137,6 +137,7 @@ def prepared(  # noqa: PLR0913 - what to take of the frame, part by part
         row_hash(key or (AS_OF, *features), seed=model.tuning.seed).alias(ROW_HASH),
     )
     learners = [*(spec for spec in model.estimators.values() if not spec.members), model.lift_learner]
+    learners += [model.segments.learner] if model.segments is not None else []
     forms = tuple(dict.fromkeys(estimators.form_of(spec) for spec in learners))
     binary = model.task == "binary"
     counts, means = _checked_splits(rows, label=label, binary=binary, splits=splits)

@@ -343,6 +343,37 @@ def test_failed_trials_say_why() -> None:
     assert "failed out of memory" in text_of(render_run_report(report(trials=[failed])))
 
 
+def test_slices_stand_beside_their_parent() -> None:
+    """Each slice has a row, the largest first, with both figures or the reason why the parent predicts it."""
+    own = {
+        "segment": "UA",
+        "state": "own",
+        "train_rows": 9000,
+        "test_rows": 900,
+        "roc_auc": 0.7512,
+        "parent_roc_auc": 0.7411,
+        "first_feature": "hour",
+        "reason": "",
+    }
+    small = {
+        "segment": "OO",
+        "state": "parent",
+        "train_rows": 20,
+        "test_rows": 1,
+        "roc_auc": None,
+        "parent_roc_auc": None,
+        "first_feature": None,
+        "reason": "20 rows, <few>",
+    }
+    page = render_run_report(report(segments=[small, own]))
+    text = text_of(page)
+    assert "slices" in read(page).ids
+    assert "1 of 2 slices have models of their own" in text
+    assert text.index("UA 9,000 900 0.751 0.741 hour own") < text.index("OO 20 1")
+    assert "20 rows, <few>" in text
+    assert "slices" not in read(render_run_report(report())).ids
+
+
 def test_ingest_adds_up_or_says_so() -> None:
     """Rows in are passed and quarantined; where they are not, the page says so."""
     assert "does not add up" not in text_of(render_run_report(report()))
