@@ -9,7 +9,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from featurelib.errors import nearest
-from featurelib.spec_types import Name, Spec
+from featurelib.review_specs import Costs, FairnessDemands, Mitigation, Review
+from featurelib.spec_types import Name, Spec, unsaid
 
 EstimatorKind = Literal["logistic_regression", "random_forest", "gradient_boosted_trees", "xgboost"]
 Range = Annotated[tuple[float, float], Field(min_length=2, max_length=2)]
@@ -99,7 +100,16 @@ class Gate(Spec):
     """What a challenger must reach on the untouched test rows, and who must agree, to become champion.
 
     With ``approval: required`` a version that reaches everything else stays challenger until a reviewer
-    approves it.
+    approves it. A demand that is not given is not asked.
+
+    Attributes:
+        significant: to be better than the champion counts only if the 95% interval of the difference on the
+            same test rows lies above ``-worse_than_champion``.
+        fairness: bounds on differences between the groups that the review compares.
+        calibration_error: the greatest expected calibration error.
+        drift: the greatest population stability index of a feature between training and test rows.
+        seconds_per_1000_rows: the longest time to score, measured on the test rows at training.
+        megabytes: the greatest size of the model's files.
     """
 
     mode: Literal["disabled", "dry_run", "enabled"] = "enabled"
@@ -108,6 +118,12 @@ class Gate(Spec):
     lift_over_baseline: float = 0.0
     worse_than_champion: Annotated[float, Field(ge=0)] = 0.0
     approval: Literal["none", "required"] = "none"
+    significant: bool = unsaid(default=False)
+    fairness: FairnessDemands | None = unsaid(default=None)
+    calibration_error: Annotated[float, Field(gt=0)] | None = unsaid(default=None)
+    drift: Annotated[float, Field(gt=0)] | None = unsaid(default=None)
+    seconds_per_1000_rows: Annotated[float, Field(gt=0)] | None = unsaid(default=None)
+    megabytes: Annotated[float, Field(gt=0)] | None = unsaid(default=None)
 
 
 class LiftStep(Spec):
@@ -140,6 +156,10 @@ class ModelSpec(Spec):
             the model's features.
         lift: further feature sets for the report's lift table, selected likewise.
         lift_learner: the one fixed learner that baseline and lift steps are fitted with.
+        costs: what calls cost; the threshold is then the cheapest on validation rows, and scoring calls by
+            it. Without them it is that of the greatest F1, and scoring calls at 0.5.
+        mitigation: what is done about differences between groups.
+        review: what else is measured and said.
     """
 
     features: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -153,3 +173,6 @@ class ModelSpec(Spec):
     tuning: Tuning = Tuning()
     gate: Gate
     description: str = ""
+    costs: Costs | None = unsaid(default=None)
+    mitigation: Mitigation | None = unsaid(default=None)
+    review: Review = unsaid(default=Review())

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from featurelib.spec_types import Duration, Spec
+from featurelib.spec_types import Duration, Spec, unsaid
 
 
 class SparkSettings(Spec):
@@ -114,6 +114,7 @@ class RunSettings(Spec):
     Attributes:
         root: folder of all state: tables, models, reports. Relative paths start at the project folder.
         landing: folder where raw files arrive.
+        run_comment: the comment of trainings that are given none, as those a scheduler starts.
     """
 
     root: str
@@ -124,3 +125,4 @@ class RunSettings(Spec):
     engine: EngineSettings = EngineSettings()
     cost: CostSettings | None = None
     secrets: dict[str, str] = Field(default_factory=dict, repr=False)
+    run_comment: str = unsaid(default="")

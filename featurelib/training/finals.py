@@ -14,6 +14,7 @@ from featurelib.specs import EstimatorSpec
 from featurelib.threads import run_beside
 from featurelib.training import evaluation
 from featurelib.training.estimators import LABEL
+from featurelib.training.intervals import intervals
 from featurelib.training.result import EstimatorMetrics, SliceMetrics
 from featurelib.training.tuning import Trial, best_trial
 from featurelib.training.workshop import AS_OF, Workshop
@@ -73,17 +74,12 @@ def refitted(
     )
 
 
-def blocks_of(final: Final) -> list[evaluation.Tally]:
-    """Return the tallies of the test days, in order."""
-    return [tally for (column, _), tally in sorted(final.tallies.items()) if column == evaluation.BLOCK]
-
-
-def slice_metrics(final: Final) -> tuple[SliceMetrics, ...]:
+def slice_metrics(final: Final, *, seed: int) -> tuple[SliceMetrics, ...]:
     """Return the test metrics of each value of each slice column, at the model's threshold."""
     threshold = final.test.threshold
     found = []
     for (column, value), tally in sorted(final.tallies.items()):
-        if column in {evaluation.ALL_ROWS, evaluation.BLOCK}:
+        if column == evaluation.ALL_ROWS:
             continue
         measured = evaluation.evaluation_of(tally, threshold=threshold)
         found.append(
@@ -95,6 +91,8 @@ def slice_metrics(final: Final) -> tuple[SliceMetrics, ...]:
                 roc_auc=measured.roc_auc,
                 precision=measured.precision,
                 recall=measured.recall,
+                calibration_error=measured.calibration_error,
+                intervals=intervals(tally, threshold=threshold, seed=seed),
             )
         )
     return tuple(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pyspark.ml import PipelineModel
@@ -15,13 +15,14 @@ from featurelib.specs import SPLIT, EstimatorSpec, LiftStep, ModelSpec
 from featurelib.training import estimators, evaluation
 from featurelib.training.estimators import LABEL
 from featurelib.training.features import candidate_columns, resolve_features
-from featurelib.training.finals import blocks_of, estimator_metrics, refitted, slice_metrics
+from featurelib.training.finals import estimator_metrics, refitted, slice_metrics
 from featurelib.training.lift import lift_table
 from featurelib.training.preparation import (
     checked_types,
     importance_by_feature,
 )
 from featurelib.training.result import TrainingResult
+from featurelib.training.review import Champion, Reviewed, grouped_by, review, reweighed
 from featurelib.training.tuning import HyperoptTuner, Measured, OnTrial, Trial, Tuner
 from featurelib.training.workshop import AS_OF, Workshop, prepared
 
@@ -44,6 +45,7 @@ class TrainingOptions:
         on_trial: called after each trial, one at a time, from the thread that ran it.
         on_step: called with the name of each step as it begins.
         tuner: another search than Hyperopt's.
+        champion: the champion to compare with on the same test rows.
     """
 
     key: tuple[str, ...] = ()
@@ -51,6 +53,7 @@ class TrainingOptions:
     on_trial: OnTrial = _ignore
     on_step: Callable[[str], None] = _ignore
     tuner: Tuner | None = None
+    champion: Champion | None = None
 
 
 @dataclass
@@ -81,7 +84,8 @@ def train_model(
     Everything is chosen without the test rows: stages are fitted on training rows, trials are fitted on a
     sample of these and compared on the validation rows, where the threshold is taken as well. The best
     trial, and the best MLlib and xgboost trials beside it, are fitted again on train and validation rows
-    together (with ``refit`` parameters) and only then measured on the test rows.
+    together (with ``refit`` parameters) and only then measured on the test rows. What the model's ``review``
+    asks for comes last, of the best alone.
 
     The frame is read four or five times: hand in a table's frame, not a plan that computes long.
 
@@ -100,6 +104,7 @@ def train_model(
         PreconditionError: no estimator of the model can run here.
     """
     options = options or TrainingOptions()
+    options = replace(options, slices=tuple(dict.fromkeys((*options.slices, *grouped_by(model)))))
     watch = _Watch(options.on_step)
     usable, skipped = _usable_estimators(model)
     features, steps = _resolved(training, model, name=name, label=label, options=options)
@@ -108,6 +113,7 @@ def train_model(
             training, model, features=features, label=label, key=options.key, slices=options.slices
         )
     try:
+        workshop = reweighed(workshop)
         with watch.step("tune"):
             trials = _tuned(workshop, usable, options=options)
         with watch.step("refit"):
@@ -115,18 +121,32 @@ def train_model(
         with watch.step("lift"):
             lift = lift_table(workshop, steps)
         with watch.step("evaluate"):
-            best, blocks = finals[0], blocks_of(finals[0])
-            interval = evaluation.roc_auc_interval(blocks, seed=model.tuning.seed)
+            best = finals[0]
             form = estimators.form_of(usable[best.trial.estimator])
             weights = estimators.feature_weights(best.model, places=len(workshop.preparation.places[form]))
             importance = importance_by_feature(workshop.preparation, weights, form=form)
+            pipeline = PipelineModel(stages=[*workshop.preparation.stages(form), best.model])
+        with watch.step("review"):
+            reviewed = review(
+                Reviewed(
+                    workshop=workshop,
+                    training=training,
+                    final=best,
+                    estimator=usable[best.trial.estimator],
+                    pipeline=pipeline,
+                    label=label,
+                    key=options.key,
+                    importance=importance,
+                    champion=options.champion,
+                )
+            )
     finally:
         workshop.rows.unpersist()
     types = {column.name: column.dataType.simpleString() for column in training.schema.fields}
     return TrainingResult(
         name=name,
         label=label,
-        model=PipelineModel(stages=[*workshop.preparation.stages(form), best.model]),
+        model=pipeline,
         features=workshop.preparation.features,
         feature_types={feature: types[feature] for feature in workshop.preparation.features},
         dropped=workshop.preparation.dropped,
@@ -136,13 +156,14 @@ def train_model(
         best=best.trial,
         parameters=best.parameters,
         evaluation=best.test,
-        roc_auc_interval=interval,
+        roc_auc_interval=reviewed["intervals"].get("roc_auc"),
         baseline=lift[0],
         lift=tuple(lift[1:]),
         by_estimator=tuple(estimator_metrics(final) for final in finals),
         importance=tuple(importance),
-        slices=slice_metrics(best),
+        slices=slice_metrics(best, seed=model.tuning.seed),
         seconds=watch.seconds,
+        review=reviewed,
     )
 
 
@@ -194,7 +215,9 @@ def _tuned(
         fitted = estimator.fit(train_rows)
         scored = evaluation.with_score(fitted.transform(validation_rows))
         tally = evaluation.tallies(scored, label=LABEL)[evaluation.ALL_ROWS, evaluation.ALL_ROWS]
-        return Measured(evaluation.metric_of(tally, tuning.metric), evaluation.best_f1_threshold(tally))
+        return Measured(
+            evaluation.metric_of(tally, tuning.metric), evaluation.best_threshold(tally, workshop.model.costs)
+        )
 
     tuner = options.tuner or HyperoptTuner(tuning, spark=workshop.rows.sparkSession)
     return tuner.search(usable, objective, on_trial=options.on_trial)

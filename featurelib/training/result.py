@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from featurelib.training.evaluation import Evaluation
+from featurelib.training.intervals import Interval
 from featurelib.training.tuning import Trial
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class EstimatorMetrics:
 
 @dataclass(frozen=True)
 class SliceMetrics:
-    """Test metrics of the rows with one value in one column, at the model's threshold."""
+    """Test metrics of the rows with one value in one column, at the model's threshold, with intervals."""
 
     column: str
     value: str
@@ -46,6 +47,8 @@ class SliceMetrics:
     roc_auc: float | None
     precision: float
     recall: float
+    calibration_error: float = 0.0
+    intervals: dict[str, Interval] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class TrainingResult:
         importance: each feature's share of the model's weights, greatest first.
         slices: test metrics by slice.
         seconds: of each step.
+        review: what :func:`featurelib.training.review.reviewed` found, as plain values.
     """
 
     name: str
@@ -93,6 +97,7 @@ class TrainingResult:
     importance: tuple[tuple[str, float], ...]
     slices: tuple[SliceMetrics, ...]
     seconds: dict[str, float]
+    review: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the fitted model, as plain JSON values."""
@@ -117,6 +122,7 @@ class TrainingResult:
             "importance": [list(pair) for pair in self.importance],
             "slices": [asdict(entry) for entry in self.slices],
             "seconds": self.seconds,
+            "review": self.review,
         }
 
 

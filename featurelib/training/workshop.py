@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
@@ -16,29 +16,44 @@ from featurelib.training.estimators import LABEL, Surroundings
 from featurelib.training.preparation import ROW_HASH, VECTOR, Preparation, fit_preparation, is_sampled
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 AS_OF = "as_of_ts"
+WEIGHT = "_weight"
 _SAMPLED = "_sampled"
 _SPLITS = ("train", "validate", "test")
 
 
 @dataclass(frozen=True)
 class Workshop:
-    """The prepared rows and all that a fit on them needs."""
+    """The prepared rows and all that a fit on them needs.
+
+    Attributes:
+        rows: persisted, one row an example.
+        preparation: the fitted stages behind their vectors.
+        model: the spec.
+        cores: task slots.
+        weight: of a row in a fit, None where all weigh the same.
+    """
 
     rows: DataFrame
     preparation: Preparation
     model: ModelSpec
     cores: int
+    weight: Column | None = None
 
     def of(self, *splits: str) -> DataFrame:
         """Return the rows of these parts of the split."""
-        return self.rows.where(F.col(SPLIT).isin(*splits))
+        chosen = self.rows.where(F.col(SPLIT).isin(*splits))
+        return chosen if self.weight is None else chosen.withColumn(WEIGHT, self.weight)
 
     def sampled(self) -> DataFrame:
         """Return the training rows that trials are fitted on."""
         return self.of("train") if self.model.tuning.sample == 1 else self.of("train").where(_SAMPLED)
+
+    def sampled_share(self, share: float) -> DataFrame:
+        """Return a share of the training rows that trials are fitted on; a smaller one is part of it."""
+        return self.of("train").where(is_sampled(self.model.tuning.sample * share))
 
     def estimator(self, spec: EstimatorSpec, parameters: Mapping[str, Any], *, at_once: int) -> Any:  # noqa: ANN401 - an untyped pyspark estimator
         """Return an unfitted estimator; ``at_once`` is how many are fitted beside each other."""
@@ -47,7 +62,14 @@ class Workshop:
             max_bins=self.preparation.max_bins,
             cores=max(1, self.cores // at_once),
         )
-        return estimators.build_estimator(spec, parameters, surroundings=surroundings)
+        estimator: Any = estimators.build_estimator(spec, parameters, surroundings=surroundings)
+        if self.weight is not None:
+            estimator.set(estimator.weightCol, WEIGHT)
+        return estimator
+
+    def unweighted(self) -> Workshop:
+        """Return the workshop in which all rows weigh the same."""
+        return replace(self, weight=None)
 
 
 def prepared(

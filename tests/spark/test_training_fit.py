@@ -8,9 +8,9 @@ from pyspark.sql import functions as F
 
 from featurelib.errors import FrameError, ModelGateError
 from featurelib.specs import EstimatorSpec, Gate, LiftStep, ModelSpec, SearchRange, Tuning
-from featurelib.training import fit
 from featurelib.training.fit import TrainingOptions, train_model
 from featurelib.training.preparation import ROW_HASH, VECTOR, fit_preparation
+from featurelib.training.workshop import prepared
 
 SCHEMA = "key string, as_of_ts timestamp, place string, signal double, noise double, gappy double, late int, _split string"
 
@@ -106,7 +106,7 @@ def test_the_result_is_json_and_complete(trained):
     result, _, steps = trained
     record = json.loads(json.dumps(result.to_dict()))
 
-    assert ["prepare", "tune", "refit", "lift", "evaluate"] == steps == list(record["seconds"])
+    assert ["prepare", "tune", "refit", "lift", "evaluate", "review"] == steps == list(record["seconds"])
     assert [step["name"] for step in record["lift"]] == ["without noise"]
     assert record["lift"][0]["features"] == ["place", "signal", "gappy"]
     assert {"a", "b", "c"} == {entry["value"] for entry in record["slices"]}
@@ -203,10 +203,7 @@ def test_medians_scales_and_categories_come_from_training_rows_alone(spark):
     def learnt(rows):
         model = model_of({"linear": LINEAR})
         features = ("place", "signal", "noise", "gappy")
-        options = TrainingOptions(key=("key",))
-        workshop, _ = fit._prepared(
-            frame_of(spark, rows), model, features=features, label="late", options=options
-        )
+        workshop, _ = prepared(frame_of(spark, rows), model, features=features, label="late", key=("key",))
         workshop.rows.unpersist()
         stages = {type(stage).__name__: stage for stage in workshop.preparation.common}
         scaler = workshop.preparation.forms["linear"][-1]
