@@ -282,9 +282,10 @@ def _explanation(found: Reviewed) -> dict[str, Any] | None:
     score = explain.scoring(found.pipeline, found.training)
     top = [name for name, _ in found.importance[: spec.explain_features]]
     exact = explain.has_contributions(found.pipeline)
-    sections: dict[str, Any] = {"rows": len(rows)}
+    places = found.workshop.preparation.places[estimators.form_of(found.estimator)]
+    sections: dict[str, Any] = {"rows": len(rows), "background": explain.Background(places).to_dict()}
     if "contributions" in spec.explain and exact:
-        sections |= _contributions(found, rows)
+        sections |= _contributions(found, rows, places)
     if "permutation" in spec.explain or ("contributions" in spec.explain and not exact):
         sections["permutation"] = explain.permutation_importance(rows, top, score=score, seed=found.seed)
     if "partial_dependence" in spec.explain:
@@ -294,10 +295,8 @@ def _explanation(found: Reviewed) -> dict[str, Any] | None:
     return sections
 
 
-def _contributions(found: Reviewed, rows: Any) -> dict[str, Any]:  # noqa: ANN401 - a table of pyarrow
-    workshop = found.workshop
-    places = workshop.preparation.places[estimators.form_of(found.estimator)]
-    background = explain.background_of(found.pipeline, places, workshop.sampled())
+def _contributions(found: Reviewed, rows: Any, places: Sequence[str]) -> dict[str, Any]:  # noqa: ANN401 - a table of pyarrow
+    background = explain.background_of(found.pipeline, places, found.workshop.sampled())
     raw = found.training.sparkSession.createDataFrame(rows.drop_columns(["_label"]))
     explained = explain.contributions(found.pipeline, raw, background)
     return {

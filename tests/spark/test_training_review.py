@@ -8,6 +8,8 @@ import math
 
 import numpy as np
 import pytest
+from pyspark.ml import PipelineModel
+from pyspark.ml.classification import GBTClassifier
 from pyspark.ml.functions import vector_to_array
 from pyspark.sql import functions as F
 
@@ -15,6 +17,7 @@ from featurelib.errors import ModelGateError
 from featurelib.specs import Costs, EstimatorSpec, Fairness, Mitigation, Review
 from featurelib.training import explain
 from featurelib.training.fit import TrainingOptions, train_model
+from featurelib.training.preparation import VECTOR
 from featurelib.training.review import Champion
 from tests.spark.test_training_fit import FOREST, LINEAR, frame_of, model_of, rows_of
 
@@ -230,11 +233,45 @@ def test_the_champion_is_measured_on_the_same_rows(linear, forest):
     assert forest.review["figures"]["champion_roc_auc_difference"] == found["difference"]
 
 
-def test_a_forest_has_no_exact_contributions_and_says_what_has(linear, forest):
-    """Permutation importance stands in for the whole model; single rows are refused with what to do."""
+def test_trees_of_mllib_are_explained_row_by_row(linear, forest, tmp_path):
+    """A forest's contributions sum to its probability, a boosted ensemble's to its log-odds, within 1e-9.
+
+    The split of a category is among them; for the whole model permutation importance stands in.
+    """
     _, training = linear
+    rows = training.where("_split = 'test'").orderBy("key").limit(15)
+    places = tuple(forest.review["explanation"]["background"]["places"])
+    background = explain.Background(places)
+    vectors = forest.model.transform(training.where("_split = 'train'"))
+    boosted = GBTClassifier(featuresCol=VECTOR["tree"], labelCol="late", maxIter=4, maxDepth=4, seed=1).fit(
+        vectors
+    )
+    stages = [*forest.model.stages[:-1], boosted]
+
+    one = explain.contributions(forest.model, rows, background, scratch=tmp_path / "forest")
+    other = explain.contributions(
+        PipelineModel(stages=stages), rows, background, scratch=tmp_path / "boosted"
+    )
 
     assert "contributions" not in forest.review["explanation"]
     assert forest.review["explanation"]["permutation"][0]["feature"] == "signal"
+    assert {row.unit for row in one} == {"probability"}
+    assert max(row.error for row in (*one, *other)) < 1e-9
+    scored = (
+        PipelineModel(stages=stages)
+        .transform(rows)
+        .select(vector_to_array("probability")[1].alias("p"))
+        .collect()
+    )
+    assert [row.margin for row in other] == pytest.approx(
+        [math.log(row["p"] / (1 - row["p"])) for row in scored]
+    )
+    assert any(row.contributions["place"] for row in other)
+    assert not any(tmp_path.iterdir())
+
+
+def test_what_has_no_contributions_says_what_has(linear, forest):
+    """Without a folder for its trees a forest is refused, with what to do."""
+    _, training = linear
     with pytest.raises(ModelGateError, match="RandomForest"):
         explain.contributions(forest.model, training.limit(1), explain.Background(("signal",)))
