@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from featurelib.errors import PreconditionError
 from featurelib.registry.client import experiment_id, opened
-from featurelib.registry.files import NATIVE, check_model_files
+from featurelib.registry.files import NATIVE, check_model_files, model_files
 from featurelib.registry.flavor import EXAMPLE, signature_types, write_mlflow_model
 from featurelib.registry.outbox import RESULT, Outbox, Submission, discard, read_outbox
 from featurelib.registry.versions import (
     CHAMPION,
     SHA256,
     RegisteredModel,
+    Thresholds,
     aliased,
     aliases_of,
     described,
@@ -57,6 +58,7 @@ class LoadedModel:
     features_hash: str
     feature_types: dict[str, str]
     pipeline: PipelineModel = field(repr=False)
+    thresholds: Thresholds | None = None
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,7 @@ class Tracker:
             features_hash=registered.tags.get("features_hash", ""),
             feature_types=types,
             pipeline=pipeline,
+            thresholds=Thresholds.of(registered.tags),
         )
 
     def check(self, registered: RegisteredModel) -> None:
@@ -230,7 +233,7 @@ class Tracker:
             run_id = run.info.run_id
             try:
                 fault_point("register.begun")
-                _log_result(client, run_id, submission)
+                _log_result(client, run_id, outbox)
                 for trial in submission.result.get("trials", []):
                     _log_trial(client, experiment, parent=run_id, trial=trial)
                 with tempfile.TemporaryDirectory(prefix="featurelib-model-") as scratch:
@@ -275,8 +278,8 @@ def _run_tags(submission: Submission) -> dict[str, str]:
     return {**tags, _OUTBOX_ID: submission.outbox_id, "mlflow.note.content": submission.comment}
 
 
-def _log_result(client: MlflowClient, run_id: str, submission: Submission) -> None:
-    result = submission.result
+def _log_result(client: MlflowClient, run_id: str, outbox: Outbox) -> None:
+    result = outbox.submission.result
     parameters = {
         "estimator": result.get("estimator"),
         "kind": result.get("kind"),
@@ -287,6 +290,8 @@ def _log_result(client: MlflowClient, run_id: str, submission: Submission) -> No
         metrics[f"baseline_{metric}"] = result.get("baseline", {}).get(metric)
     for entry in result.get("by_estimator", []):
         metrics[f"test_{metric_name(entry['estimator'])}_roc_auc"] = entry["roc_auc"]
+    metrics |= result.get("review", {}).get("figures", {})
+    metrics["megabytes"] = sum(path.stat().st_size for path in model_files(outbox.native)) / 1e6
     metrics |= {f"seconds_{step}": seconds for step, seconds in result.get("seconds", {}).items()}
     _log_batch(client, run_id, parameters=parameters, metrics=metrics)
 

@@ -11,9 +11,10 @@ from pyspark.sql import functions as F
 from featurelib.errors import ModelGateError, nearest
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
     from featurelib.registry.tracker import LoadedModel
+    from featurelib.registry.versions import Thresholds
 
 Arm = Literal["champion", "challenger", "canary"]
 _AS_OF = "as_of_ts"
@@ -38,7 +39,8 @@ def score(
     """Return one prediction for each feature row; rows, duplicates included, keep their number.
 
     A row's prediction depends on that row alone, so it is the same in any partitioning and any batch. Missing
-    features are filled as in training; a text never seen in training counts as unknown.
+    features are filled as in training; a text never seen in training counts as unknown. A model trained with
+    costs or with thresholds of groups calls by these, any other at a probability of 0.5.
 
     Args:
         features: one row a (key, ``as_of_ts``), with the model's feature columns.
@@ -58,6 +60,14 @@ def score(
     """
     what = f"model {model.name} version {model.version}"
     check_features(features, model.feature_types, what=what)
+    group = None if model.thresholds is None else model.thresholds.group
+    if group is not None and group not in features.columns:
+        raise ModelGateError(
+            f"{what} calls each {group!r} by a threshold of its own, and the frame has no such column."
+            f"{nearest(group, features.columns)}",
+            f"the column {group!r} beside the features",
+            "score the feature table, with its spine columns",
+        )
     identity = [*keys, _AS_OF]
     if absent := [name for name in identity if name not in features.columns]:
         raise ModelGateError(
@@ -67,11 +77,14 @@ def score(
         )
     # Key columns may be features as well, and keep their name and value through the pipeline.
     needed = features.select(
-        *(F.col(f"`{name}`") for name in dict.fromkeys([*identity, *model.feature_types]))
+        *(
+            F.col(f"`{name}`")
+            for name in dict.fromkeys([*identity, *([group] if group else []), *model.feature_types])
+        )
     )
     return model.pipeline.transform(needed).select(
         *(F.col(f"`{name}`") for name in identity),
-        F.col("prediction").cast("double").alias("prediction"),
+        _called(model.thresholds).alias("prediction"),
         vector_to_array(F.col("probability"))[1].alias("probability"),
         F.lit(run_id).alias("_run_id"),
         F.lit(lineage_id).alias("_lineage_id"),
@@ -81,6 +94,18 @@ def score(
         F.lit(model.features_hash).alias("_features_hash"),
         F.lit(arm).alias("_arm"),
     )
+
+
+def _called(thresholds: Thresholds | None) -> Column:
+    """Return 1.0 for a row called positive, else 0.0."""
+    if thresholds is None:
+        return F.col("prediction").cast("double")
+    bound = F.lit(thresholds.threshold)
+    if thresholds.group is not None and thresholds.own:
+        value = F.coalesce(F.col(f"`{thresholds.group}`").cast("string"), F.lit("null"))
+        pairs = [F.lit(part) for pair in sorted(thresholds.own.items()) for part in pair]
+        bound = F.coalesce(F.try_element_at(F.create_map(*pairs), value), bound)
+    return (vector_to_array(F.col("probability"))[1] >= bound).cast("double")
 
 
 def check_features(features: DataFrame, expected: dict[str, str], *, what: str) -> None:
