@@ -169,11 +169,14 @@ def audit_leaks_command(
 ) -> None:
     """Say what the training set would be had it seen the future, and find the label in it; exit 4 then."""
     from featurelib.pipeline.audit_leaks import audit_leaks, rendered
+    from featurelib.pipeline.leak_audits import note_audit
     from featurelib.pipeline.silver import published_rows
+    from featurelib.tables import published_version
 
     project = project_of(pipeline, env, overrides)
     store = _store(project)
     audit = audit_leaks(project, store, published_rows(store), rows=rows, limit=max_auc)
+    note_audit(project, store, audit, version=published_version(store, f"training.{project.name}"))
     typer.echo(rendered(audit))
     if audit.leaks:
         raise typer.Exit(ModelGateError.exit_code)
