@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +15,7 @@ from featurelib.cli_models import deciding
 from featurelib.cli_options import (
     PROJECT,
     AsOf,
+    Comment,
     End,
     Env,
     First,
@@ -27,17 +27,17 @@ from featurelib.cli_options import (
     Rebuild,
     Wait,
     days_of,
+    opening,
     pair_of,
     project_of,
 )
+from featurelib.cli_training import training
 from featurelib.cli_upkeep import keeping
 from featurelib.errors import BudgetExceeded, FeaturelibError, NoNewData
-from featurelib.threads import begin
 from featurelib.timeline import parse_instant
 
 if TYPE_CHECKING:
     from featurelib.pipeline.budget import Budget
-    from featurelib.pipeline.context import Context
     from featurelib.specs import Project
 
 
@@ -75,8 +75,12 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def job(step: str) -> None:
-    """Run a step as a spark-submit job does: the arguments of the command line, then exit."""
-    main([step.replace("_", "-"), *sys.argv[1:]])
+    """Run a step as a spark-submit job does: the arguments of the command line, then exit.
+
+    Jobs are started by schedulers too, which have no comment to make.
+    """
+    unattended = ["--unattended"] if step == "train" else []
+    main([step.replace("_", "-"), *unattended, *sys.argv[1:]])
 
 
 def _unexpected(error: Exception) -> int:
@@ -90,24 +94,6 @@ def _unexpected(error: Exception) -> int:
 # --- steps ----------------------------------------------------------------------------------------------
 
 
-def _opening(project: Project) -> Callable[[str], Context]:
-    """Begin to start a session, and return what gives the context of a moment once it is there.
-
-    Java takes seconds to start, and so do the imports of the steps: commands call this first.
-    """
-    from featurelib.session import build_session
-
-    session = begin(lambda: build_session(project.settings.spark, app_name=f"{project.name}-{project.env}"))
-
-    def context(as_of: str) -> Context:
-        from featurelib.pipeline.context import Context
-        from featurelib.pipeline.progress import Progress
-
-        return Context(project, session(), parse_instant(as_of), Progress())
-
-    return context
-
-
 def _step(name: str, text: str) -> None:
     def command(
         as_of: AsOf,
@@ -117,7 +103,7 @@ def _step(name: str, text: str) -> None:
         idle_ok: IdleOk = False,
     ) -> None:
         parse_instant(as_of)
-        context = _opening(project_of(pipeline, env, overrides))
+        context = opening(project_of(pipeline, env, overrides))
         from featurelib.pipeline.steps import run_step
 
         result = run_step(context(as_of), name)
@@ -130,7 +116,6 @@ def _step(name: str, text: str) -> None:
 for _name, _text in {
     "ingest": "Load landed days that are not loaded yet.",
     "build_training_set": "Join mature labels to features and split them by time.",
-    "train": "Tune, fit, register and judge the models.",
     "score": "Predict every day that has no prediction yet.",
     "monitor": "Measure drift, and quality where labels are known.",
     "maintain": "Merge small files; remove what no kept or pinned version needs.",
@@ -152,7 +137,7 @@ def build_features_command(
     """Fill what is missing, and build again what late or corrected data and changed definitions touch."""
     parse_instant(as_of)
     days = days_of(first, end)
-    context = _opening(project_of(pipeline, env, overrides))
+    context = opening(project_of(pipeline, env, overrides))
     from featurelib.pipeline.steps import run_step
 
     result = run_step(context(as_of), "build_features", days=days, rebuild=rebuild)
@@ -171,6 +156,7 @@ def pipeline_command(
     amount: Money = None,
     max_seconds: MaxSeconds = None,
     wait: Wait = 0.0,
+    comment: Comment = None,
 ) -> None:
     """Run ingest, features, training set, training, scoring and monitoring, and write the report."""
     moment, project = parse_instant(as_of), project_of(pipeline, env, overrides)
@@ -182,10 +168,10 @@ def pipeline_command(
         from featurelib.pipeline.plan import plan
 
         budget.refuse_hopeless(plan(Place(project, moment), steps=PIPELINE))
-    context = _opening(project)
+    context = opening(project)
     from featurelib.pipeline.steps import run_pipeline
 
-    results = run_pipeline(context(as_of), budget=budget, wait=wait)
+    results = run_pipeline(context(as_of), budget=budget, wait=wait, comment=comment or "")
     if all(result.is_idle for result in results if result.step != "monitor") and not idle_ok:
         raise NoNewData("pipeline: every step was done before")
 
@@ -219,7 +205,7 @@ def backfill_command(
         left = (found for piece in pieces if (found := plan_of(place, piece)).busy)
         if (ahead := next(left, None)) is not None:
             budget.refuse_hopeless(ahead)
-    context = _opening(project)
+    context = opening(project)
     results = backfill(context(as_of), pieces, wait=wait, budget=budget)
     if all(result.is_idle for result in results) and not idle_ok:
         raise NoNewData(f"backfill, {days}: every chunk was done before")
@@ -244,7 +230,7 @@ def demo(
     project = project_of("conf/flights", env, overrides)
     again = ["demo", *(["--next-day"] if next_day else []), "--env", env, *_given(overrides)]
     budget = _budget(project, amount, max_seconds, again=again)
-    context = _opening(project)
+    context = opening(project)
     from featurelib.pipeline.demo import run_demo
 
     run_demo(project, context, next_day=next_day, budget=budget)
@@ -310,7 +296,7 @@ def tables(
     from featurelib.pipeline.contents import contents
 
     project = project_of(pipeline, env, overrides)
-    context = _opening(project)("1970-01-01")
+    context = opening(project)("1970-01-01")
     typer.echo(f"{'table':<32}{'version':>8}{'rows':>12}  content")
     for row in contents(context):
         typer.echo(f"{row.table:<32}{row.version:>8}{row.rows:>12,}  {row.content}")
@@ -319,6 +305,7 @@ def tables(
 app.add_typer(deciding)
 app.add_typer(looking)
 app.add_typer(keeping)
+app.add_typer(training)
 
 notebooks = typer.Typer(no_args_is_help=True, help="Run Databricks-style notebooks anywhere.")
 app.add_typer(notebooks, name="notebook")

@@ -168,11 +168,14 @@ def audit_leaks_command(
     """Say what the training set would be had it seen the future, and find the label in it; exit 4 then."""
     from featurelib.pipeline.audit_leaks import audit_leaks, rendered
     from featurelib.pipeline.context import store_of
+    from featurelib.pipeline.leak_audits import note_audit
     from featurelib.pipeline.silver import published_rows
+    from featurelib.tables import published_version
 
     project = project_of(pipeline, env, overrides)
     store = store_of(project)
     audit = audit_leaks(project, store, published_rows(store), rows=rows, limit=max_auc)
+    note_audit(project, store, audit, version=published_version(store, f"training.{project.name}"))
     typer.echo(rendered(audit))
     if audit.leaks:
         raise typer.Exit(ModelGateError.exit_code)

@@ -162,6 +162,24 @@ def approve_command(
     _say(outcome, f"version {version} of {model} is approved" + (" and champion" if promoted else ""))
 
 
+@deciding.command("card")
+def card_command(
+    model: Model,
+    out: Annotated[str, typer.Option("--out", help="Folder for model_card.html and model_card.json.")],
+    version: Annotated[
+        int | None, typer.Option("--version", min=1, help="A version; the champion if none is given.")
+    ] = None,
+    env: Env = "local",
+    pipeline: Folder = "conf/flights",
+    overrides: Overrides = None,
+) -> None:
+    """Write the model card of a version from what is recorded of it, approvals of today included."""
+    from featurelib.pipeline.card import card_of, write_card
+
+    for path in write_card(card_of(project_of(pipeline, env, overrides), model, version), Path(out)):
+        typer.echo(path)
+
+
 @deciding.command()
 def register(
     from_outbox: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from featurelib.errors import ConfigError
-from featurelib.timeline import parse_day
+from featurelib.threads import begin
+from featurelib.timeline import parse_day, parse_instant
 
 if TYPE_CHECKING:
-    from featurelib.pipeline.context import Place
+    from featurelib.pipeline.context import Context, Place
     from featurelib.pipeline.days import DayRange
     from featurelib.specs import Project
 
@@ -43,6 +45,9 @@ Wait = Annotated[
 ]
 By = Annotated[str, typer.Option("--by", help="Who decides.")]
 Note = Annotated[str, typer.Option("--note", help="Why, as in a commit message.")]
+Comment = Annotated[
+    str | None, typer.Option("--comment", help="Why a model is trained, as in a commit message.")
+]
 IdleOk = Annotated[bool, typer.Option("--idle-ok", help="Exit 0 instead of 5 when there was nothing to do.")]
 
 
@@ -61,6 +66,24 @@ def place_of(folder: str, env: str, overrides: list[str] | None) -> Place:
     from featurelib.pipeline.context import Place
 
     return Place(project_of(folder, env, overrides), datetime.fromtimestamp(0, tz=UTC))
+
+
+def opening(project: Project) -> Callable[[str], Context]:
+    """Begin to start a session, and return what gives the context of a moment once it is there.
+
+    Java takes seconds to start, and so do the imports of the steps: commands call this first.
+    """
+    from featurelib.session import build_session
+
+    session = begin(lambda: build_session(project.settings.spark, app_name=f"{project.name}-{project.env}"))
+
+    def context(as_of: str) -> Context:
+        from featurelib.pipeline.context import Context
+        from featurelib.pipeline.progress import Progress
+
+        return Context(project, session(), parse_instant(as_of), Progress())
+
+    return context
 
 
 def days_of(first: str | None, end: str | None) -> DayRange:

@@ -415,6 +415,7 @@ def _check_model(
         if column not in chosen:
             given = f"{column!r} is none of the model's features.{nearest(column, chosen)}"
             draft.refuse((*path, "categorical", index), given, "features only")
+    _check_groups(draft, path, model, features)
     for column in chosen:
         kind = features[column]
         if kind == "string" and column not in model.categorical:
@@ -444,6 +445,28 @@ def _check_segments(
         elif features[column] not in {*_KEY_TYPES, None}:
             given = f"{column!r} is a {features[column]}"
             draft.refuse((*path, "by", index), given, _NEEDS["by"][1])
+
+
+def _check_groups(draft: Draft, path: KeyPath, model: ModelSpec, columns: Collection[str]) -> None:
+    """Groups are columns of the training set, and a demand on fairness has groups to be measured on."""
+    fairness = model.review.fairness
+    named: list[tuple[KeyPath, str]] = [
+        ((*path, "review", "fairness", "groups", index), column)
+        for index, column in enumerate(fairness.groups if fairness else ())
+    ]
+    if model.mitigation is not None:
+        named.append(((*path, "mitigation", "group"), model.mitigation.group))
+    for place, column in named:
+        if column not in columns:
+            given = f"{column!r} is no spine column or feature.{nearest(column, columns)}"
+            draft.refuse(place, given, "a column of the training set")
+    if model.gate.fairness is not None and fairness is None:
+        draft.refuse(
+            (*path, "gate", "fairness"),
+            "a demand on fairness, and no groups",
+            "groups to compare",
+            "add review: {fairness: {groups: [...]}} to the model",
+        )
 
 
 def _check_patterns(draft: Draft, path: KeyPath, patterns: Sequence[str], names: Collection[str]) -> None:

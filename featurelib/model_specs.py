@@ -11,7 +11,8 @@ from pydantic import Field, model_validator
 
 from featurelib.errors import nearest
 from featurelib.preparation_specs import PreparationSpec
-from featurelib.spec_types import Name, Spec
+from featurelib.review_specs import Costs, FairnessDemands, Mitigation, Review
+from featurelib.spec_types import Name, Spec, unsaid
 from featurelib.tuning_specs import SearchRange, Tuning, check_search
 
 EstimatorKind = Literal[
@@ -67,11 +68,6 @@ ESTIMATOR_PARAMETERS: dict[EstimatorKind, frozenset[str]] = {
 """The hyperparameters each learner takes, fixed or tuned; a ``function`` takes whatever it reads."""
 
 
-def _is_absent(value: object) -> bool:
-    """Whether a field stands at its default and so adds nothing to what a spec says, nor to its hash."""
-    return value in (None, (), "binary")
-
-
 class EstimatorSpec(Spec):
     """A learner, its fixed parameters and the space of those to tune.
 
@@ -87,8 +83,8 @@ class EstimatorSpec(Spec):
     parameters: dict[str, float | int | str | bool] = Field(default_factory=dict)
     space: dict[str, SearchRange] = Field(default_factory=dict)
     refit: dict[str, float | int | str | bool] = Field(default_factory=dict)
-    function: str | None = Field(default=None, exclude_if=_is_absent)
-    members: tuple[Name, ...] = Field(default=(), exclude_if=_is_absent)
+    function: str | None = unsaid(default=None)
+    members: tuple[Name, ...] = unsaid(default=())
 
     @model_validator(mode="after")
     def _of_its_kind(self) -> Self:
@@ -127,7 +123,16 @@ class Gate(Spec):
     """What a challenger must reach on the untouched test rows, and who must agree, to become champion.
 
     With ``approval: required`` a version that reaches everything else stays challenger until a reviewer
-    approves it.
+    approves it. A demand that is not given is not asked.
+
+    Attributes:
+        significant: to be better than the champion counts only if the 95% interval of the difference on the
+            same test rows lies above ``-worse_than_champion``.
+        fairness: bounds on differences between the groups that the review compares.
+        calibration_error: the greatest expected calibration error.
+        drift: the greatest population stability index of a feature between training and test rows.
+        seconds_per_1000_rows: the longest time to score, measured on the test rows at training.
+        megabytes: the greatest size of the model's files.
     """
 
     mode: Literal["disabled", "dry_run", "enabled"] = "enabled"
@@ -136,6 +141,12 @@ class Gate(Spec):
     lift_over_baseline: float = 0.0
     worse_than_champion: Annotated[float, Field(ge=0)] = 0.0
     approval: Literal["none", "required"] = "none"
+    significant: bool = unsaid(default=False)
+    fairness: FairnessDemands | None = unsaid(default=None)
+    calibration_error: Annotated[float, Field(gt=0)] | None = unsaid(default=None)
+    drift: Annotated[float, Field(gt=0)] | None = unsaid(default=None)
+    seconds_per_1000_rows: Annotated[float, Field(gt=0)] | None = unsaid(default=None)
+    megabytes: Annotated[float, Field(gt=0)] | None = unsaid(default=None)
 
 
 class LiftStep(Spec):
@@ -218,6 +229,10 @@ class ModelSpec(Spec):
         known_label_ok: features that may tell the label as good as by themselves; any other such feature is
             refused, since it was most likely written after the label was known.
         segments: models of slices beside this one; absent means none.
+        costs: what calls cost; the threshold is then the cheapest on validation rows, and scoring calls by
+            it. Without them it is that of the greatest F1, and scoring calls at 0.5.
+        mitigation: what is done about differences between groups.
+        review: what else is measured and said.
     """
 
     features: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -230,12 +245,20 @@ class ModelSpec(Spec):
     estimators: Annotated[dict[Name, EstimatorSpec], Field(min_length=1)]
     tuning: Tuning = Tuning()
     gate: Gate
-    # Left out where absent, so that models without segments keep their identity.
-    segments: Annotated[Segments | None, Field(exclude_if=lambda given: given is None)] = None
     description: str = ""
-    task: Task = Field(default="binary", exclude_if=_is_absent)
-    preparation: PreparationSpec | None = Field(default=None, exclude_if=_is_absent)
-    known_label_ok: tuple[Name, ...] = Field(default=(), exclude_if=_is_absent)
+    segments: Segments | None = unsaid(default=None)
+    task: Task = unsaid(default="binary")
+    preparation: PreparationSpec | None = unsaid(default=None)
+    known_label_ok: tuple[Name, ...] = unsaid(default=())
+    costs: Costs | None = unsaid(default=None)
+    mitigation: Mitigation | None = unsaid(default=None)
+    review: Review = unsaid(default=Review())
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether rows weigh differently in a fit."""
+        reweighed = self.mitigation is not None and self.mitigation.reweigh
+        return reweighed or (self.preparation is not None and self.preparation.is_weighted)
 
     @model_validator(mode="after")
     def _learners_fit_the_task(self) -> Self:
@@ -243,20 +266,34 @@ class ModelSpec(Spec):
         for name, spec in {**self.estimators, "lift_learner": self.lift_learner}.items():
             if spec.kind in _ONLY[other]:
                 raise ValueError(f"{name}: {spec.kind} is for task {other}, and the model's is {self.task}")
-            if self.preparation is not None and self.preparation.is_weighted and spec.kind in _UNWEIGHTED:
+            if self.is_weighted and spec.kind in _UNWEIGHTED:
                 raise ValueError(
-                    f"{name}: {spec.kind} takes no weights, and class_weights or sampling need them"
+                    f"{name}: {spec.kind} takes no weights, and class_weights, sampling or reweigh need them"
                 )
         if self.lift_learner.kind in {"function", *ENSEMBLES}:
             raise ValueError(
                 f"lift_learner: {self.lift_learner.kind} is none of Spark's or xgboost's learners"
             )
-        if self.task == "regression" and self.segments is not None:
-            raise ValueError("segments are of classes: take them out, or make the task binary")
-        if self.task == "regression" and self.preparation is not None and self.preparation.is_weighted:
+        return self
+
+    @model_validator(mode="after")
+    def _of_classes_alone(self) -> Self:
+        """Whatever calls rows positive has no meaning for numbers."""
+        of_classes = {
+            "segments": self.segments,
+            "costs": self.costs,
+            "mitigation": self.mitigation,
+            "review.fairness": self.review.fairness,
+            "class_weights and sampling": self.preparation is not None and self.preparation.is_weighted,
+        }
+        grouped = self.mitigation is not None and self.mitigation.thresholds is not None
+        if self.segments is not None and grouped:
             raise ValueError(
-                "class_weights and sampling are of classes: take them out, or make the task binary"
+                "mitigation.thresholds are of the model alone, and segments predict beside it: give up either"
             )
+        for what, given in of_classes.items():
+            if self.task == "regression" and given:
+                raise ValueError(f"{what}: of classes; take it out, or make the task binary")
         return self
 
     @model_validator(mode="after")

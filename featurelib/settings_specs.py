@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from featurelib.spec_types import Duration, Spec
+from featurelib.spec_types import Duration, Spec, unsaid
 
 
 class SparkSettings(Spec):
@@ -120,6 +120,7 @@ class RunSettings(Spec):
             ``root``; given where that is a URI, and then shared by all drivers, with locks that hold between
             machines (NFS 4, EFS, Lustre).
         landing: folder where raw files arrive.
+        run_comment: the comment of trainings that are given none, as those a scheduler starts.
     """
 
     root: str
@@ -131,6 +132,7 @@ class RunSettings(Spec):
     engine: EngineSettings = EngineSettings()
     cost: CostSettings | None = None
     secrets: dict[str, str] = Field(default_factory=dict, repr=False)
+    run_comment: str = unsaid(default="")
 
     @model_validator(mode="after")
     def _work_is_a_folder(self) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -61,3 +61,8 @@ class Spec(BaseModel):
     """A frozen, comparable, hashable description; unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def unsaid(default: object) -> Any:  # noqa: ANN401 - a field of any type
+    """Return a field that its default leaves out of a dump, so that it changes no hash of older specs."""
+    return Field(default=default, exclude_if=lambda value: value == default)

@@ -25,6 +25,7 @@ from featurelib.model_specs import (
     select_names,
 )
 from featurelib.operations import AggregationOp
+from featurelib.review_specs import Costs, Fairness, FairnessDemands, Mitigation, Review
 from featurelib.settings_specs import (
     CostSettings,
     EngineSettings,
@@ -44,10 +45,13 @@ __all__ = [
     "AggregationOp",
     "ColumnType",
     "CostSettings",
+    "Costs",
     "Derived",
     "EngineSettings",
     "Entity",
     "EstimatorSpec",
+    "Fairness",
+    "FairnessDemands",
     "FeatureDefinition",
     "FeatureView",
     "Folds",
@@ -56,12 +60,14 @@ __all__ = [
     "LandedTable",
     "Latest",
     "LiftStep",
+    "Mitigation",
     "ModelSpec",
     "Name",
     "Predictions",
     "Project",
     "QualityGate",
     "QualityRule",
+    "Review",
     "RunSettings",
     "SearchRange",
     "Segments",

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from featurelib.spec_types import Duration, Spec
+from featurelib.spec_types import Duration, Spec, unsaid
 
 Range = Annotated[tuple[float, float], Field(min_length=2, max_length=2)]
 ITERATIONS = frozenset({"trees", "max_iter"})
 """The parameters that say how many iterations a learner runs."""
 Share = Annotated[float, Field(gt=0, lt=1)]
-
-
-def _later(default: Any) -> Any:  # noqa: ANN401 - a field of any type, as pydantic has it
-    """Return a field that the spec's hash leaves out at its default: older specs keep theirs."""
-    return Field(default, exclude_if=lambda value: value == default)
 
 
 class SearchRange(Spec):
@@ -32,7 +27,7 @@ class SearchRange(Spec):
     log_uniform: Range | None = None
     integer: tuple[int, int] | None = None
     choice: tuple[float | int | str | bool, ...] | None = None
-    steps: Annotated[int, Field(ge=2)] | None = _later(None)
+    steps: Annotated[int, Field(ge=2)] | None = unsaid(default=None)
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -107,14 +102,14 @@ class Tuning(Spec):
     metric: Literal["roc_auc", "pr_auc", "log_loss", "rmse", "mae", "r2"] = "roc_auc"
     seed: int = 7
     sample: Annotated[float, Field(gt=0, le=1)] = 1.0
-    algorithm: Literal["tpe", "random", "anneal", "grid"] = _later("tpe")
-    backend: Literal["hyperopt", "optuna"] = _later("hyperopt")
-    max_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = _later(None)
-    budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = _later(None)
-    no_progress: Annotated[int, Field(ge=1)] | None = _later(None)
-    folds: Folds | None = _later(None)
-    rungs: tuple[Share, ...] = _later(())
-    rungs_of: Literal["rows", "iterations"] = _later("rows")
+    algorithm: Literal["tpe", "random", "anneal", "grid"] = unsaid(default="tpe")
+    backend: Literal["hyperopt", "optuna"] = unsaid(default="hyperopt")
+    max_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = unsaid(default=None)
+    budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = unsaid(default=None)
+    no_progress: Annotated[int, Field(ge=1)] | None = unsaid(default=None)
+    folds: Folds | None = unsaid(default=None)
+    rungs: tuple[Share, ...] = unsaid(default=())
+    rungs_of: Literal["rows", "iterations"] = unsaid(default="rows")
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

@@ -54,7 +54,7 @@ def run_demo(
     with progress.stage("session") as stage:
         opened = context(day.isoformat())
         stage.summary = f"Spark {opened.spark.version}, {opened.spark.conf.get('spark.master', 'remote')}"
-    run_pipeline(opened, budget=budget)
+    run_pipeline(opened, budget=budget, comment=f"demo, all days before {day}")
     root = _shown(str(project.settings.work_folder))
     progress.line()
     progress.line(f"done in {seconds(time.monotonic() - started)}")

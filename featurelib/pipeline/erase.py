@@ -290,7 +290,7 @@ def _finish_drafts(context: Context) -> None:
 
 
 def _clean_pages(context: Context, subject: Subject) -> None:
-    """Replace the subject in ``_RUN.json``, and delete reports that name it."""
+    """Replace the subject in ``_RUN.json``, and delete reports and model cards that name it."""
     root = context.project.settings.work_folder
     record = root / "_RUN.json"
     if record.is_file():
@@ -298,7 +298,7 @@ def _clean_pages(context: Context, subject: Subject) -> None:
         clean = erasures.without_subject(text, subject)
         if clean is not None and json.loads(clean) != json.loads(text):
             record.write_text(clean, encoding="utf-8")
-    for page in (root / "reports").glob("*"):
+    for page in [path for path in (root / "reports").rglob("*") if path.is_file()]:
         text = page.read_text(encoding="utf-8", errors="replace")
         if any(value in text for value in subject.key.values()):
             page.unlink()

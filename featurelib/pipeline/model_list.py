@@ -35,6 +35,7 @@ class ListedVersion:
         approved_by: the reviewer who approved it, None if nobody did.
         last: what was decided about it last, None if nothing was.
         comment: of the run that trained it.
+        run_id: that run, as MLflow and ``train --from-run`` name it.
     """
 
     model: str
@@ -48,6 +49,7 @@ class ListedVersion:
     approved_by: str | None
     last: Entry | None
     comment: str
+    run_id: str
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ def _listed(
         approved_by=None if approval is None else approval.decided_by,
         last=history.last(registered.version),
         comment=registered.comment,
+        run_id=registered.run_id,
     )
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from featurelib.errors import AliasMoved, ConfigError, ModelGateError, NoNewData, nearest
+from featurelib.pipeline.checklist import checklist, open_items
 from featurelib.pipeline.context import store_of
 from featurelib.pipeline.definitions import check_features
 from featurelib.registry.aliases import Aliases, hold
@@ -119,6 +120,7 @@ def approve(project: Project, model: str, version: int, decision: Decision) -> O
     """Write down that a reviewer approves a version; promote it if only that was missing.
 
     It is promoted where the gate requires an approval, the version is the challenger and today's gate passes.
+    What the reviewer's checklist leaves open is among the remarks, and holds nothing back.
 
     Raises:
         ModelGateError: the version is not fit to be approved.
@@ -133,7 +135,8 @@ def approve(project: Project, model: str, version: int, decision: Decision) -> O
         waits = desk.spec.gate.approval == "required" and desk.aliases.held.get(CHALLENGER) == version
         if waits and verdict.promotes:
             desk.aliases.promote(registered, decision)
-        return Outcome(model, version, desk.aliases.champion, was, verdict.reasons)
+        checks = checklist(registered, desk.tracker.result(registered), desk.spec, desk.store)
+        return Outcome(model, version, desk.aliases.champion, was, (*verdict.reasons, *open_items(checks)))
 
 
 def judged(
@@ -146,8 +149,10 @@ def judged(
     }
     approval = history.approval(registered.version, registered.sha256)
     is_other = champion is not None and champion.version != registered.version
+    compared = champion is not None and metrics.get("champion_version") == champion.version
+    figures = {name: metrics[name] for name in metrics if compared or not name.startswith("champion_")}
     return gate(
-        {"evaluation": metrics, "baseline": baseline},
+        {"evaluation": metrics, "baseline": baseline, "figures": figures},
         champion.metrics if champion is not None and is_other else None,
         demands,
         approved_by=None if approval is None else approval.decided_by,

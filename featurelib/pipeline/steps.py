@@ -76,7 +76,12 @@ def run_step(
 
 
 def run_pipeline(
-    context: Context, *, steps: tuple[str, ...] = PIPELINE, budget: Budget | None = None, wait: float = 0.0
+    context: Context,
+    *,
+    steps: tuple[str, ...] = PIPELINE,
+    budget: Budget | None = None,
+    wait: float = 0.0,
+    comment: str = "",
 ) -> list[StepResult]:
     """Run the steps in order and write the report; each does only what is left to do.
 
@@ -85,6 +90,7 @@ def run_pipeline(
         steps: names of steps.
         budget: what the run may take; None for no limit.
         wait: seconds to wait where another run, or a chunk of a backfill, is at work.
+        comment: of a model that is trained; see :func:`featurelib.pipeline.train.train`.
 
     Raises:
         BudgetExceeded: a step does not fit into what is left of the budget; those before it are done.
@@ -92,17 +98,20 @@ def run_pipeline(
     """
     begin(import_mlflow)
     with context.turn("pipeline", wait_seconds=wait):
-        return _run_steps(context, steps, budget)
+        return _run_steps(context, steps, budget, comment)
 
 
-def _run_steps(context: Context, steps: tuple[str, ...], budget: Budget | None) -> list[StepResult]:
+def _run_steps(
+    context: Context, steps: tuple[str, ...], budget: Budget | None, comment: str
+) -> list[StepResult]:
     announced = {step.step: step for step in _announced(context, steps)}
     results = []
     for place, name in enumerate(steps):
         guard = None
         if budget is not None:
             guard = partial(budget.check, done=steps[:place], left=steps[place:])
-        results.append(run_step(context, name, announced=announced.get(name), guard=guard))
+        options = {"comment": comment} if name == "train" and comment else {}
+        results.append(run_step(context, name, announced=announced.get(name), guard=guard, **options))
     with context.progress.stage("report") as stage:
         stage.summary = str(write_report(context, results))
     return results

@@ -4,35 +4,48 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F
 
 import featurelib
 from featurelib.config import spec_hash
-from featurelib.errors import FeaturelibError
+from featurelib.errors import FeaturelibError, ModelGateError
 from featurelib.lineage.records import code_version, package_versions
+from featurelib.monitoring.drift import bin_counts, stability_index
 from featurelib.pipeline.build_training_set import training_content
+from featurelib.pipeline.card import file_card
 from featurelib.pipeline.context import Context, StepResult, Surroundings
-from featurelib.pipeline.definitions import features_hash, short_definitions
+from featurelib.pipeline.definitions import check_features, features_hash, short_definitions
 from featurelib.pipeline.functions import learner_code
 from featurelib.pipeline.models import champion_of, judged
+from featurelib.pipeline.reference import reference
 from featurelib.pipeline.segments import keep_segments
 from featurelib.registry.aliases import hold
 from featurelib.registry.audit import Decision
 from featurelib.registry.gate import Verdict
 from featurelib.registry.outbox import Outbox, Submission, read_outbox, write_outbox
 from featurelib.registry.tracker import Tracker
-from featurelib.registry.versions import CHAMPION, RegisteredModel
-from featurelib.specs import ModelSpec
+from featurelib.registry.versions import CHAMPION, DECISION, RegisteredModel
+from featurelib.scoring.batch import check_features as check_frame
+from featurelib.specs import SPLIT, ModelSpec
 from featurelib.tables import published, read
 from featurelib.tables.locks import exclusive
 from featurelib.training.fit import TrainingOptions, train_model
 from featurelib.training.journal import Journal
+from featurelib.training.review import Champion
 from featurelib.training.tuning import Trial
 
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
 _EXAMPLE_ROWS = 5
-_NOT_TRAINED = {"gate": True, "description": True}
+_MOST_DRIFTED = 10
+_NOT_TRAINED = {"gate": True, "description": True, "review": True}
 _NOT_TRIED = {  # neither what is tried nor what it measures follows from these
     **_NOT_TRAINED,
     "baseline": True,
@@ -48,9 +61,16 @@ _REQUIRED = ("pyspark", "xgboost-cpu", "numpy")
 def train(context: Context, *, comment: str = "") -> StepResult:
     """Train every model of the project on the published training set; idle where that was done before.
 
-    A model is identified by what it is made from (its spec without the gate, and the content of the training
-    set), so a rerun after a crash finds what was registered, or what waits in the outbox, and goes on from
-    there; and a changed gate judges what is registered once more, without training it again.
+    A model that is trained beside a champion whose features still mean the same is compared with it on the
+    same test rows. A model is identified by what it is made from (its spec without the gate and the review,
+    and the content of the training set), so a rerun after a crash finds what was registered, or what waits
+    in the outbox, and goes on from there; and a changed gate judges what is registered once more, without
+    training it again.
+
+    Args:
+        context: the run's surroundings.
+        comment: why it was trained, as a commit message says it; empty for the settings' ``run_comment``, and
+            failing that for what started it.
 
     Raises:
         LeaseHeld: another process trains the model.
@@ -91,6 +111,8 @@ def _train_one(context: Context, name: str, model: ModelSpec, comment: str) -> S
     # Before it is judged, which marks the version as done: a rerun after a crash comes by here again.
     slices = keep_segments(context, tracker, registered, model)
     verdict, alias = _judged(context, tracker, registered, model)
+    card = file_card(context.project, registered)
+    context.progress.step(f"{name}: {card}")
     metric, shown = ("r2", "R2") if model.task == "regression" else ("roc_auc", "ROC AUC")
     summary = (
         f"{name} version {registered.version}: test {shown} {registered.metrics[metric]:.3f} "
@@ -105,6 +127,7 @@ def _train_one(context: Context, name: str, model: ModelSpec, comment: str) -> S
             "sha256": registered.sha256,
             "alias": alias,
         },
+        "card": card,
     }
     return StepResult(name, summary, outbox_id, facts=facts)
 
@@ -149,37 +172,99 @@ def _trained(
 ) -> Outbox:
     project = context.project
     training = read(context.spark, context.store, context.names.training, version=version)
-    options = TrainingOptions(
-        key=project.spine.key,
-        slices=tuple(column for column in ("origin", "carrier") if column in training.columns),
-        on_trial=lambda trial: context.progress.step(_line(trial, model.tuning.trials)),
-        on_step=lambda step: context.progress.step(f"{name}: {step}"),
-        code=partial(learner_code, project.folder),
+    options = training_options(
+        context,
+        name,
+        training.columns,
+        trials=model.tuning.trials,
+        champion=_champion(context, name, training) if model.task == "binary" else None,
         journal=search_journal(context, name, model),
-        cost=project.settings.cost,
     )
     result = train_model(training, model, name=name, label=project.label.name, options=options)
+    record = {**result.to_dict(), "spec": model.model_dump(mode="json")}
+    if model.gate.drift is not None:
+        record["review"] |= _drift(context, training, result.features)
+        record["review"]["figures"] |= {"drift": record["review"]["drift"]["greatest"]}
     packages = package_versions()
     submission = Submission(
         outbox_id=outbox_id,
         name=name,
         feature_types=result.feature_types,
-        result=result.to_dict(),
+        result=record,
         tags={
             "features_hash": features_hash(project),
             "definitions": json.dumps(short_definitions(project)),
             "config_hash": spec_hash(model),
             "code_version": json.dumps(code_version(featurelib.__version__)),
+            "packages": json.dumps(packages),
+            "python": platform.python_version(),
             "delta_versions": json.dumps({context.names.training: version}),
+            **_calls_by(model, record["review"]["decision"]),
         },
         example=tuple(
             row.asDict() for row in training.select(*result.features).limit(_EXAMPLE_ROWS).collect()
         ),
         requirements=tuple(f"{package}=={packages[package]}" for package in _REQUIRED if package in packages),
-        comment=comment or f"{project.name} as of {context.as_of:%Y-%m-%d}",
+        comment=comment.strip()
+        or project.settings.run_comment
+        or f"{project.name} as of {context.as_of:%Y-%m-%d}",
     )
     segments = result.segments.models if result.segments is not None else None
     return write_outbox(outbox_root(context), model=result.model, submission=submission, segments=segments)
+
+
+def training_options(
+    context: Context,
+    name: str,
+    columns: Sequence[str],
+    *,
+    trials: int,
+    champion: Champion | None = None,
+    journal: Journal | None = None,
+) -> TrainingOptions:
+    """Return the options a model of the project is trained with; its progress is shown."""
+    return TrainingOptions(
+        key=context.project.spine.key,
+        slices=tuple(column for column in ("origin", "carrier") if column in columns),
+        on_trial=lambda trial: context.progress.step(_line(trial, trials)),
+        on_step=lambda step: context.progress.step(f"{name}: {step}"),
+        code=partial(learner_code, context.project.folder),
+        journal=journal,
+        cost=context.project.settings.cost,
+        champion=champion,
+    )
+
+
+def _calls_by(model: ModelSpec, decision: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tag by which scoring calls; none for a model that calls at 0.5."""
+    return {} if model.costs is None and not decision["thresholds"] else {DECISION: json.dumps(decision)}
+
+
+def _champion(context: Context, name: str, training: DataFrame) -> Champion | None:
+    """Return the champion to compare with, None where there is none that takes these rows."""
+    tracker = Tracker(context.project.settings.tracking)
+    version = tracker.aliases(name).get(CHAMPION)
+    if version is None:
+        return None
+    registered = tracker.version(name, version)
+    try:
+        check_features(context.project, registered)
+        loaded = tracker.load_version(registered)
+        check_frame(training, loaded.feature_types, what=f"model {name} version {version}")
+    except ModelGateError as error:
+        context.progress.step(f"{name}: the champion is not compared with: {error.given}")
+        return None
+    return Champion(version, loaded.pipeline, loaded.segments)
+
+
+def _drift(context: Context, training: DataFrame, features: Sequence[str]) -> dict[str, Any]:
+    """Return how far numeric features of the test rows are from the training rows (stability index)."""
+    then = {name: binned for name, binned in reference(context).items() if name in features}
+    test = training.where(F.col(SPLIT) == "test")
+    now = bin_counts(test, {name: binned.edges for name, binned in then.items()})
+    found = {name: stability_index(binned.rows, now[name]) for name, binned in then.items()}
+    most = sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
+    return {"drift": {"greatest": most[0][1] if most else 0.0, "features": most[:_MOST_DRIFTED]}}
 
 
 def _judged(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from featurelib.errors import PreconditionError
 from featurelib.registry.client import experiment_id, opened
-from featurelib.registry.files import NATIVE, check_model_files
+from featurelib.registry.files import NATIVE, check_model_files, model_files
 from featurelib.registry.flavor import EXAMPLE, signature_types, write_mlflow_model
 from featurelib.registry.outbox import RESULT, Outbox, Submission, discard, read_outbox
 from featurelib.registry.segment_files import SegmentModels, read_segments, slice_row
@@ -23,6 +23,7 @@ from featurelib.registry.versions import (
     CHAMPION,
     SHA256,
     RegisteredModel,
+    Thresholds,
     aliased,
     aliases_of,
     described,
@@ -64,6 +65,7 @@ class LoadedModel:
     feature_types: dict[str, str]
     pipeline: PipelineModel = field(repr=False)
     segments: SegmentModels | None = field(default=None, repr=False)
+    thresholds: Thresholds | None = None
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,7 @@ class Tracker:
             feature_types=types,
             pipeline=pipeline,
             segments=segments,
+            thresholds=Thresholds.of(registered.tags),
         )
 
     def check(self, registered: RegisteredModel) -> None:
@@ -239,7 +242,7 @@ class Tracker:
             run_id = run.info.run_id
             try:
                 fault_point("register.begun")
-                _log_result(client, run_id, submission)
+                _log_result(client, run_id, outbox)
                 for trial in submission.result.get("trials", []):
                     _log_trial(client, experiment, parent=run_id, trial=trial)
                 with tempfile.TemporaryDirectory(prefix="featurelib-model-") as scratch:
@@ -285,8 +288,8 @@ def _run_tags(submission: Submission) -> dict[str, str]:
     return {**tags, _OUTBOX_ID: submission.outbox_id, "mlflow.note.content": submission.comment}
 
 
-def _log_result(client: MlflowClient, run_id: str, submission: Submission) -> None:
-    result = submission.result
+def _log_result(client: MlflowClient, run_id: str, outbox: Outbox) -> None:
+    result = outbox.submission.result
     parameters = {
         "estimator": result.get("estimator"),
         "kind": result.get("kind"),
@@ -298,6 +301,8 @@ def _log_result(client: MlflowClient, run_id: str, submission: Submission) -> No
     shown = "rmse" if result.get("task") == "regression" else "roc_auc"
     for entry in result.get("by_estimator", []):
         metrics[f"test_{metric_name(entry['estimator'])}_{shown}"] = entry[shown]
+    metrics |= result.get("review", {}).get("figures", {})
+    metrics["megabytes"] = sum(path.stat().st_size for path in model_files(outbox.native)) / 1e6
     metrics |= {f"seconds_{step}": seconds for step, seconds in result.get("seconds", {}).items()}
     _log_batch(client, run_id, parameters=parameters, metrics=metrics)
 

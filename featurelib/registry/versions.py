@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,32 @@ PREVIOUS_CHAMPION = "previous_champion"
 
 SHA256 = "model_sha256"
 """The tag of a version that holds the hash of its files."""
+
+DECISION = "decision"
+"""The tag of a version that says at which scores its rows are called positive; absent means at 0.5."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """At and above which probability a row is called positive.
+
+    Attributes:
+        threshold: of all rows, and of groups without one of their own.
+        group: the column whose values have thresholds of their own, None for none.
+        own: these thresholds by value; null is the value ``null``.
+    """
+
+    threshold: float
+    group: str | None = None
+    own: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, tags: Mapping[str, str]) -> Thresholds | None:
+        """Return what a version's tags say, None where it calls at 0.5."""
+        if DECISION not in tags:
+            return None
+        said = json.loads(tags[DECISION])
+        return cls(said["threshold"], said.get("group"), said.get("thresholds", {}))
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,13 @@ from pyspark.sql import functions as F
 
 from featurelib.errors import ModelGateError, nearest
 from featurelib.scoring.segments import by_slices
+from featurelib.training.segment_scores import SEGMENT
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
     from featurelib.registry.tracker import LoadedModel
+    from featurelib.registry.versions import Thresholds
 
 Arm = Literal["champion", "challenger", "canary"]
 _AS_OF = "as_of_ts"
@@ -39,7 +41,8 @@ def score(
     """Return one prediction for each feature row; rows, duplicates included, keep their number.
 
     A row's prediction depends on that row alone, so it is the same in any partitioning and any batch. Missing
-    features are filled as in training; a text never seen in training counts as unknown. Where the model has
+    features are filled as in training; a text never seen in training counts as unknown. A model trained with
+    costs or with thresholds of groups calls by these, any other at a probability of 0.5. Where the model has
     segments, a row is predicted by the model of its slice; without one, and in a slice never seen, by the
     parent.
 
@@ -64,6 +67,15 @@ def score(
     what = f"model {model.name} version {model.version}"
     by = model.segments.by if model.segments is not None else {}
     check_features(features, {**model.feature_types, **by}, what=what)
+    group = None if model.thresholds is None else model.thresholds.group
+    grouped = [] if group is None else [group]
+    if group is not None and group not in features.columns:
+        raise ModelGateError(
+            f"{what} calls each {group!r} by a threshold of its own, and the frame has no such column."
+            f"{nearest(group, features.columns)}",
+            f"the column {group!r} beside the features",
+            "score the feature table, with its spine columns",
+        )
     identity = [*keys, _AS_OF]
     if absent := [name for name in identity if name not in features.columns]:
         raise ModelGateError(
@@ -73,12 +85,15 @@ def score(
         )
     # Key columns may be features as well, and keep their name and value through the pipeline.
     needed = features.select(
-        *(F.col(f"`{name}`") for name in dict.fromkeys([*identity, *model.feature_types, *by]))
+        *(F.col(f"`{name}`") for name in dict.fromkeys([*identity, *grouped, *model.feature_types, *by]))
     )
-    scored = model.pipeline.transform(needed)
-    predicted = _predicted(scored, identity) if model.segments is None else by_slices(scored, identity, model)
+    scored, kept = model.pipeline.transform(needed), list(dict.fromkeys([*identity, *grouped]))
+    predicted = _predicted(scored, kept) if model.segments is None else by_slices(scored, kept, model)
+    if model.thresholds is not None:
+        predicted = predicted.withColumn("prediction", _called(model.thresholds))
     return predicted.select(
-        "*",
+        *(F.col(f"`{name}`") for name in identity),
+        *(F.col(name) for name in ("prediction", "probability", SEGMENT) if name in predicted.columns),
         F.lit(run_id).alias("_run_id"),
         F.lit(lineage_id).alias("_lineage_id"),
         F.lit(model.name).alias("_model_name"),
@@ -99,6 +114,16 @@ def _predicted(scored: DataFrame, identity: Sequence[str]) -> DataFrame:
         F.col("prediction").cast("double").alias("prediction"),
         probability.alias("probability"),
     )
+
+
+def _called(thresholds: Thresholds) -> Column:
+    """Return 1.0 for a row called positive, else 0.0."""
+    bound = F.lit(thresholds.threshold)
+    if thresholds.group is not None and thresholds.own:
+        value = F.coalesce(F.col(f"`{thresholds.group}`").cast("string"), F.lit("null"))
+        pairs = [F.lit(part) for pair in sorted(thresholds.own.items()) for part in pair]
+        bound = F.coalesce(F.try_element_at(F.create_map(*pairs), value), bound)
+    return (F.col("probability") >= bound).cast("double")
 
 
 def check_features(features: DataFrame, expected: dict[str, str], *, what: str) -> None:

@@ -14,6 +14,7 @@ from featurelib.threads import run_beside
 from featurelib.training import evaluation
 from featurelib.training.learners import Bench, fit_learner
 from featurelib.training.measures import Measures, Tallies, whole
+from featurelib.training.regression import BLOCK
 from featurelib.training.result import EstimatorMetrics, SliceMetrics
 from featurelib.training.tuning import Trial, best_trial
 from featurelib.training.workshop import AS_OF, Workshop
@@ -83,18 +84,12 @@ def refitted(
     )
 
 
-def blocks_of(final: Final) -> list[evaluation.Tally]:
-    """Return the tallies of the test days, in order."""
-    return [tally for (column, _), tally in sorted(final.tallies.items()) if column == evaluation.BLOCK]
-
-
-def slice_metrics(final: Final) -> tuple[SliceMetrics, ...]:
+def slice_metrics(final: Final, *, seed: int) -> tuple[SliceMetrics, ...]:
     """Return the test metrics of each value of each slice column, at the model's threshold."""
-    threshold = final.threshold
     return tuple(
-        final.measures.slice_of(column, value, tally, threshold=threshold)
+        final.measures.slice_of(column, value, tally, threshold=final.threshold, seed=seed)
         for (column, value), tally in sorted(final.tallies.items())
-        if column not in {evaluation.ALL_ROWS, evaluation.BLOCK}
+        if column not in {evaluation.ALL_ROWS, BLOCK}
     )
 
 

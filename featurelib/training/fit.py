@@ -12,9 +12,9 @@ from pyspark.ml import PipelineModel
 
 from featurelib.errors import FrameError, PreconditionError, nearest
 from featurelib.specs import SPLIT, CostSettings, EstimatorSpec, LiftStep, ModelSpec
-from featurelib.training import estimators, evaluation
+from featurelib.training import estimators
 from featurelib.training.features import candidate_columns, resolve_features
-from featurelib.training.finals import Final, blocks_of, estimator_metrics, refitted, slice_metrics
+from featurelib.training.finals import Final, estimator_metrics, refitted, slice_metrics
 from featurelib.training.folds import folded
 from featurelib.training.function_model import Resolve
 from featurelib.training.journal import Journal
@@ -22,6 +22,7 @@ from featurelib.training.learners import Bench, fit_learner, forms_of
 from featurelib.training.lift import lift_table, trivial_metrics
 from featurelib.training.preparation import Form, checked_types, importance_by_feature
 from featurelib.training.result import TrainingResult
+from featurelib.training.review import Champion, Reviewed, grouped_by, review
 from featurelib.training.search import TrialSearch, limit_of
 from featurelib.training.segments import (
     SegmentsResult,
@@ -56,6 +57,7 @@ class TrainingOptions:
         code: gives the classes behind estimators of kind ``function``.
         journal: where trials that ended are kept, so that a search which was killed goes on.
         cost: what an hour costs, for ``tuning.budget``.
+        champion: the champion to compare with on the same test rows.
     """
 
     key: tuple[str, ...] = ()
@@ -66,6 +68,7 @@ class TrainingOptions:
     code: Resolve | None = None
     journal: Journal | None = None
     cost: CostSettings | None = None
+    champion: Champion | None = None
 
 
 @dataclass
@@ -96,7 +99,8 @@ def train_model(
     Everything is chosen without the test rows: stages are fitted on training rows, trials are fitted on a
     sample of these and compared on the validation rows, where the threshold is taken as well. The best
     trial, and the best MLlib and xgboost trials beside it, are fitted again on train and validation rows
-    together (with ``refit`` parameters) and only then measured on the test rows.
+    together (with ``refit`` parameters) and only then measured on the test rows. What the model's ``review``
+    asks for comes last, of the best alone.
 
     With ``tuning.folds`` trials are compared on folds of the training rows instead, each prepared by its own
     training rows; the threshold is taken there too.
@@ -121,11 +125,9 @@ def train_model(
         PreconditionError: no estimator of the model can run here.
     """
     options = options or TrainingOptions()
+    options = replace(options, slices=tuple(dict.fromkeys((*options.slices, *grouped_by(model)))))
     watch = _Watch(options.on_step)
-    usable, skipped = _usable_estimators(model)
-    for spec in usable.values():
-        if spec.function is not None and options.code is not None:
-            options.code(spec.function)  # a learner that does not exist is told before hours of training
+    usable, skipped = _usable_estimators(model, options.code)
     tuner = options.tuner or TrialSearch(
         model.tuning,
         spark=training.sparkSession,
@@ -155,18 +157,32 @@ def train_model(
             lift, trivial = lift_table(workshop, steps), trivial_metrics(workshop)
         with watch.step("evaluate"):
             best = finals[0]
-            interval = _interval(best, seed=model.tuning.seed)
             forms = forms_of(best.trial.estimator, usable)
             importance = _importance(workshop, best, form=forms[0])
             if slicing is not None:  # models of slices read the trees' vector, whatever their parent reads
                 forms = tuple(dict.fromkeys([*forms, "tree"]))
+            pipeline = PipelineModel(stages=[*workshop.preparation.stages(*forms), best.model])
+        with watch.step("review"):
+            reviewed = review(
+                Reviewed(
+                    workshop=workshop,
+                    training=training,
+                    final=best,
+                    bench=bench,
+                    pipeline=pipeline,
+                    label=label,
+                    key=options.key,
+                    importance=importance,
+                    champion=options.champion,
+                )
+            )
     finally:
         workshop.rows.unpersist()
     types = {column.name: column.dataType.simpleString() for column in training.schema.fields}
     return TrainingResult(
         name=name,
         label=label,
-        model=PipelineModel(stages=[*workshop.preparation.stages(*forms), best.model]),
+        model=pipeline,
         features=workshop.preparation.features,
         feature_types={feature: types[feature] for feature in workshop.preparation.features},
         dropped=workshop.preparation.dropped,
@@ -177,21 +193,24 @@ def train_model(
         best=best.trial,
         parameters=best.parameters,
         evaluation=best.test,
-        roc_auc_interval=interval,
+        roc_auc_interval=reviewed["intervals"].get("roc_auc"),
         baseline=lift[0],
         lift=tuple(lift[1:]),
         by_estimator=tuple(estimator_metrics(final) for final in (parent, *finals[1:])),
         importance=importance,
-        slices=slice_metrics(best),
+        slices=slice_metrics(best, seed=model.tuning.seed),
         seconds=watch.seconds,
         task=model.task,
         trivial=trivial,
         dropped_because=workshop.preparation.reasons,
         segments=segments,
+        review=reviewed,
     )
 
 
-def _usable_estimators(model: ModelSpec) -> tuple[dict[str, EstimatorSpec], dict[str, str]]:
+def _usable_estimators(
+    model: ModelSpec, code: Resolve | None
+) -> tuple[dict[str, EstimatorSpec], dict[str, str]]:
     """Return the estimators that can run here, and of each other one why not."""
     skipped = {}
     for name, spec in model.estimators.items():
@@ -207,6 +226,9 @@ def _usable_estimators(model: ModelSpec) -> tuple[dict[str, EstimatorSpec], dict
             "at least one estimator whose package is installed",
             "install featurelib[xgboost], or add an MLlib estimator to the model",
         )
+    for spec in usable.values():
+        if spec.function is not None and code is not None:
+            code(spec.function)  # a learner that does not exist is told before hours of training
     return usable, skipped
 
 
@@ -252,12 +274,6 @@ def _tuned(
     tuning = workshop.model.tuning
     ensembles = ensemble_trials(tuned, objective, tuning, trials=searched.trials, on_trial=on_trial)
     return replace(searched, trials=(*searched.trials, *ensembles)), tuned
-
-
-def _interval(best: Final, *, seed: int) -> tuple[float, float] | None:
-    if not isinstance(best.test, evaluation.Evaluation):
-        return None
-    return evaluation.roc_auc_interval(blocks_of(best), seed=seed)
 
 
 def _importance(workshop: Workshop, best: Final, *, form: Form) -> tuple[tuple[str, float], ...]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def lift_table(workshop: Workshop, steps: Sequence[tuple[LiftStep, tuple[str, ...]]]) -> list[LiftMetrics]:
     """Fit the lift learner on sampled training rows with each step's features; measure it on test rows."""
-    spec = workshop.model.lift_learner
+    workshop, spec = workshop.unweighted(), workshop.model.lift_learner
     form = estimators.form_of(spec)
     at_once = min(workshop.model.tuning.parallelism, len(steps))
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pyspark.sql import functions as F
 
 from featurelib.model_specs import Task
+from featurelib.specs import Costs
 from featurelib.training import evaluation, regression
 from featurelib.training.estimators import LABEL
+from featurelib.training.intervals import intervals
 from featurelib.training.result import Figures, SliceMetrics
 from featurelib.training.tuning import Measured
 
@@ -46,18 +49,21 @@ class Measures(Protocol):
         """Return the metrics that tables show beside each other."""
         ...
 
-    def slice_of(self, column: str, value: str, tally: Any, *, threshold: float) -> SliceMetrics:  # noqa: ANN401
+    def slice_of(self, column: str, value: str, tally: Any, *, threshold: float, seed: int) -> SliceMetrics:  # noqa: ANN401
         """Return the metrics of the rows with one value in one column."""
         ...
 
 
-def measures_of(task: Task) -> Measures:
+def measures_of(task: Task, costs: Costs | None = None) -> Measures:
     """Return how models of the task are measured."""
-    return Numbers() if task == "regression" else Classes()
+    return Numbers() if task == "regression" else Classes(costs)
 
 
+@dataclass(frozen=True)
 class Classes:
-    """Scores of label 1 against labels of 0 and 1."""
+    """Scores of label 1 against labels of 0 and 1; the threshold costs least or has the greatest F1."""
+
+    costs: Costs | None = None
 
     def tallies(
         self, predictions: DataFrame, *, slices: Sequence[str] = (), block: Column | None = None
@@ -71,10 +77,10 @@ class Classes:
         return evaluation.tallies(rows.withColumn(evaluation.SCORE, F.lit(value)), label=LABEL)
 
     def measured(self, parts: Sequence[Tallies], metric: str) -> Measured:
-        """Return the metric, and the threshold of the greatest F1 on the rows of all parts."""
+        """Return the metric, and the threshold on the rows of all parts."""
         tallies = [whole(part) for part in parts]
         values = tuple(evaluation.metric_of(tally, metric) for tally in tallies)
-        threshold = evaluation.best_f1_threshold(evaluation.together(tallies))
+        threshold = evaluation.best_threshold(evaluation.together(tallies), self.costs)
         return Measured(statistics.fmean(values), threshold, folds=values)
 
     def evaluation_of(self, tally: evaluation.Tally, *, threshold: float) -> evaluation.Evaluation:
@@ -89,8 +95,10 @@ class Classes:
             log_loss=tally.log_loss,
         )
 
-    def slice_of(self, column: str, value: str, tally: evaluation.Tally, *, threshold: float) -> SliceMetrics:
-        """Return counts, ROC AUC, precision and recall."""
+    def slice_of(
+        self, column: str, value: str, tally: evaluation.Tally, *, threshold: float, seed: int
+    ) -> SliceMetrics:
+        """Return counts, ROC AUC, precision, recall and calibration error, with intervals."""
         measured = evaluation.evaluation_of(tally, threshold=threshold)
         return SliceMetrics(
             column=column,
@@ -100,6 +108,8 @@ class Classes:
             roc_auc=measured.roc_auc,
             precision=measured.precision,
             recall=measured.recall,
+            calibration_error=measured.calibration_error,
+            intervals=intervals(tally, threshold=threshold, seed=seed),
         )
 
 
@@ -146,6 +156,7 @@ class Numbers:
         tally: regression.ErrorTally,
         *,
         threshold: float,  # noqa: ARG002 - of classes only
+        seed: int,  # noqa: ARG002 - likewise
     ) -> SliceMetrics:
         """Return RMSE, MAE and R2; what is of classes is None."""
         found = regression.regression_of(tally)

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from featurelib.training.evaluation import ALL_ROWS, BLOCK
+from featurelib.training.evaluation import ALL_ROWS
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, Row
+
+
+BLOCK = "_block"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from featurelib.training.evaluation import Evaluation
+from featurelib.training.intervals import Interval
 from featurelib.training.regression import RegressionEvaluation
 from featurelib.training.tuning import Stop, Trial
 
@@ -47,7 +48,7 @@ class EstimatorMetrics(Figures):
 
 @dataclass(frozen=True, kw_only=True)
 class SliceMetrics:
-    """Test metrics of the rows with one value in one column, at the model's threshold."""
+    """Test metrics of the rows with one value in one column, at the model's threshold, with intervals."""
 
     column: str
     value: str
@@ -59,6 +60,8 @@ class SliceMetrics:
     rmse: float | None = None
     mae: float | None = None
     r2: float | None = None
+    calibration_error: float | None = None
+    intervals: dict[str, Interval] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class TrainingResult:
         seconds: of each step.
         segments: models of slices, None where the model has none; evaluation, interval and slices measure the
             whole, as it predicts with them, and the first of ``by_estimator`` is their parent alone.
+        review: what :func:`featurelib.training.review.reviewed` found, as plain values.
     """
 
     name: str
@@ -117,6 +121,7 @@ class TrainingResult:
     trivial: LiftMetrics | None = None
     dropped_because: dict[str, str] = field(default_factory=dict)
     segments: SegmentsResult | None = None
+    review: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the fitted model, as plain JSON values."""
@@ -146,6 +151,7 @@ class TrainingResult:
             "slices": [asdict(entry) for entry in self.slices],
             "seconds": self.seconds,
             **({"segments": self.segments.to_dict()} if self.segments is not None else {}),
+            "review": self.review,
         }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
@@ -15,6 +15,7 @@ from featurelib.specs import SPLIT, EstimatorSpec, ModelSpec
 from featurelib.training import estimators
 from featurelib.training.estimators import LABEL, WATCHED, WEIGHT, Surroundings
 from featurelib.training.measures import Measures, measures_of
+from featurelib.training.mitigation import reweighing
 from featurelib.training.preparation import (
     ROW_HASH,
     VECTOR,
@@ -45,6 +46,7 @@ class Workshop:
         counts: rows of each part.
         label_mean: of the training rows.
         weights: what a row of label 0 and of label 1 weighs in a fit; None where all weigh alike.
+        weight: of a row in a fit beside that, None where groups weigh alike.
     """
 
     rows: DataFrame
@@ -54,11 +56,17 @@ class Workshop:
     counts: dict[str, int]
     label_mean: float
     weights: tuple[float, float] | None = None
+    weight: Column | None = None
 
     @property
     def measures(self) -> Measures:
         """How the model's task is measured."""
-        return measures_of(self.model.task)
+        return measures_of(self.model.task, self.model.costs)
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether rows weigh differently in a fit."""
+        return self.weights is not None or self.weight is not None
 
     def of(self, *splits: str) -> DataFrame:
         """Return the rows of these parts of the split, all of them, as they are measured."""
@@ -87,10 +95,11 @@ class Workshop:
             # Another hash than that of the tuning sample: both together keep the product of their shares.
             chance = F.pmod(F.xxhash64(ROW_HASH, F.lit("negatives")), F.lit(_STEPS))
             rows = rows.where((F.col(LABEL) != 0) | (chance < round(spec.sampling.negatives * _STEPS)))
-        if self.weights is None:
+        if not self.is_weighted:
             return rows
-        negative, positive = self.weights
-        return rows.withColumn(WEIGHT, F.when(F.col(LABEL) == 0, negative).otherwise(positive))
+        negative, positive = self.weights or (1.0, 1.0)
+        weight = F.when(F.col(LABEL) == 0, negative).otherwise(positive)
+        return rows.withColumn(WEIGHT, weight if self.weight is None else weight * self.weight)
 
     def estimator(
         self,
@@ -109,11 +118,15 @@ class Workshop:
             cores=max(1, self.cores // at_once),
             task=self.model.task,
             places=len(self.preparation.places[form]),
-            weighted=self.weights is not None,
+            weighted=self.is_weighted,
             watched=watched,
             suffix=suffix,
         )
         return estimators.build_estimator(spec, parameters, surroundings=surroundings)
+
+    def unweighted(self) -> Workshop:
+        """Return the workshop in which all groups weigh the same."""
+        return replace(self, weight=None)
 
 
 def prepared(  # noqa: PLR0913 - what to take of the frame, part by part
@@ -131,6 +144,8 @@ def prepared(  # noqa: PLR0913 - what to take of the frame, part by part
     Rows are placed and ordered by their hash, so that a fit depends on the rows and not on how files or
     partitions held them.
     """
+    if model.mitigation is not None:
+        slices = (*slices, model.mitigation.group)
     rows = training.where(F.col(SPLIT).isin(*splits)).select(
         *dict.fromkeys([SPLIT, AS_OF, *slices, *features]),
         F.col(f"`{label}`").cast("double").alias(LABEL),
@@ -174,7 +189,7 @@ def prepared(  # noqa: PLR0913 - what to take of the frame, part by part
     except BaseException:
         prepared.unpersist()
         raise
-    return Workshop(
+    workshop = Workshop(
         rows=prepared,
         preparation=preparation,
         model=model,
@@ -183,11 +198,39 @@ def prepared(  # noqa: PLR0913 - what to take of the frame, part by part
         label_mean=means["train"],
         weights=_weights(plan.spec, positive=means["train"]),
     )
+    return _reweighed(workshop)
 
 
 def row_hash(identity: Sequence[str], *, seed: int) -> Column:
     """Return the hash that orders rows and decides which are sampled, of the columns that tell them apart."""
     return F.xxhash64(*(f"`{column}`" for column in identity), F.lit(seed))
+
+
+def _reweighed(workshop: Workshop) -> Workshop:
+    """Return the workshop with the weights that the model's mitigation asks for, as it is without."""
+    mitigation = workshop.model.mitigation
+    if mitigation is None or not mitigation.reweigh:
+        return workshop
+    group = F.coalesce(F.col(f"`{mitigation.group}`").cast("string"), F.lit("null"))
+    counted = workshop.of("train").groupBy(group.alias("group"), F.col(LABEL).alias("label")).count()
+    weights = reweighing({(row["group"], row["label"]): row["count"] for row in counted.collect()})
+    by_label = [
+        F.try_element_at(
+            F.create_map(
+                *(
+                    F.lit(part)
+                    for (value, of), weighs in sorted(weights.items())
+                    if of == label
+                    for part in (value, weighs)
+                )
+            ),
+            group,
+        )
+        for label in (0.0, 1.0)
+    ]
+    # A group or a label that no training row has weighs as the average row does.
+    weight = F.coalesce(F.when(F.col(LABEL) > 0, by_label[1]).otherwise(by_label[0]), F.lit(1.0))
+    return replace(workshop, weight=weight)
 
 
 def _weights(spec: PreparationSpec, *, positive: float) -> tuple[float, float] | None:

@@ -5,6 +5,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from featurelib.training import evaluation
+from featurelib.training.intervals import intervals
 
 sklearn_metrics = pytest.importorskip("sklearn.metrics")
 
@@ -74,6 +75,7 @@ def test_curves_and_calibration_are_bounded_and_add_up(scored):
             "precision",
         ),
         *("recall", "f1", "roc", "precision_recall", "calibration"),
+        *("calibration_error", "worst_calibration_error", "roc_auc_error"),
     }
 
 
@@ -88,7 +90,7 @@ def test_best_threshold_has_the_greatest_f1(scored):
 
 
 def test_slices_and_blocks_partition_the_rows(scored):
-    """Each slice is measured apart, null as a value of its own; blocks give an interval around the AUC."""
+    """Each slice is measured apart, null as a value of its own; every tally keeps its rows by block."""
     frame, _, _ = scored
 
     found = evaluation.tallies(frame, label="y", slices=["side"], block=F.col("day"))
@@ -96,10 +98,52 @@ def test_slices_and_blocks_partition_the_rows(scored):
     sides = {value: tally.rows.sum() for (column, value), tally in found.items() if column == "side"}
     assert {"a", "b", "null"} == set(sides)
     assert sum(sides.values()) == 600
-    blocks = [tally for (column, _), tally in found.items() if column == evaluation.BLOCK]
-    low, high = evaluation.roc_auc_interval(blocks, seed=1)
     whole = found["", ""]
+    assert whole.blocks.names == tuple("012345")
+    assert list(whole.blocks.by_block(whole.blocks.rows)) == [100] * 6
+    assert list(whole.blocks.by_score(np.ones(6), whole.blocks.rows)) == list(whole.rows)
+    assert list(found["side", "a"].score) == sorted(set(found["side", "a"].score), reverse=True)
+    low, high = intervals(whole, threshold=0.4, seed=1)["roc_auc"]
     assert low < evaluation.roc_auc(whole.rows, whole.positives) < high
+
+
+def test_scores_as_they_are_give_scikit_learns_area(spark):
+    """Scores a hundred-millionth apart, with extremes and ties, are told apart: 1e-9 of scikit-learn."""
+    random = np.random.default_rng(9)
+    score = 0.5 + random.integers(-300, 300, 2000) * 1e-8
+    score[:4] = [0.0, 1.0, 1.0, 0.0]
+    label = (random.random(2000) < 0.5 + (score - 0.5) * 1e5).astype(int)
+    frame = spark.createDataFrame(
+        list(zip(map(float, score), map(int, label), strict=True)), "_score double, y int"
+    )
+
+    found = evaluation.evaluation_of(
+        evaluation.tallies(frame.repartition(3), label="y")["", ""], threshold=0.5
+    )
+
+    assert found.roc_auc == pytest.approx(sklearn_metrics.roc_auc_score(label, score), abs=1e-9)
+    assert found.pr_auc == pytest.approx(sklearn_metrics.average_precision_score(label, score), abs=1e-9)
+    assert found.log_loss == pytest.approx(sklearn_metrics.log_loss(label, score), abs=1e-9)
+    assert found.brier == pytest.approx(sklearn_metrics.brier_score_loss(label, score), abs=1e-9)
+    assert found.roc_auc_error == 0.0
+
+
+def test_too_many_scores_are_rounded_and_the_error_is_bounded(spark):
+    """Past the limit the area is that of rounded scores: off, but by no more than it says."""
+    random = np.random.default_rng(9)
+    score = 0.5 + random.integers(-300, 300, 2000) * 1e-7
+    label = (random.random(2000) < 0.5 + (score - 0.5) * 1e4).astype(int)
+    rows = [(float(s), int(y), i % 5) for i, (s, y) in enumerate(zip(score, label, strict=True))]
+    frame = spark.createDataFrame(rows, "_score double, y int, day int").repartition(3)
+
+    tally = evaluation.tallies(frame, label="y", slices=["day"], block=F.col("day"), most=100)["", ""]
+    found = evaluation.evaluation_of(tally, threshold=0.5)
+
+    off = abs(found.roc_auc - sklearn_metrics.roc_auc_score(label, score))
+    assert 1e-9 < off <= found.roc_auc_error < 0.2
+    assert found.brier == pytest.approx(sklearn_metrics.brier_score_loss(label, score), abs=1e-9)
+    assert found.rows == 2000
+    assert tally.blocks.names == tuple("01234")
 
 
 def test_one_label_alone_has_no_area(spark):

@@ -106,7 +106,7 @@ def test_the_result_is_json_and_complete(trained):
     result, _, steps = trained
     record = json.loads(json.dumps(result.to_dict()))
 
-    assert ["prepare", "tune", "refit", "lift", "evaluate"] == steps == list(record["seconds"])
+    assert ["prepare", "tune", "refit", "lift", "evaluate", "review"] == steps == list(record["seconds"])
     assert [step["name"] for step in record["lift"]] == ["without noise"]
     assert record["lift"][0]["features"] == ["place", "signal", "gappy"]
     assert {"a", "b", "c"} == {entry["value"] for entry in record["slices"]}

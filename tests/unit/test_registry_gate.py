@@ -4,10 +4,11 @@ import json
 
 import pytest
 
+from featurelib.config import spec_hash
 from featurelib.errors import ModelGateError
 from featurelib.registry.files import check_classes, check_model_files, model_sha256
 from featurelib.registry.gate import gate
-from featurelib.specs import Gate
+from featurelib.specs import EstimatorSpec, FairnessDemands, Gate, LiftStep, ModelSpec, Review
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,91 @@ def test_a_required_approval_is_one_more_demand(value, approved_by, mode, promot
     assert (verdict.promotes, verdict.awaits_approval) == (promotes, awaits)
     assert said in verdict.reasons
     assert "approv" not in " ".join(gate(result, None, Gate(mode=mode, minimum=0.72)).reasons)
+
+
+GATE_HASH = "8c9206f68ef44670b36a57de0f2f92e79f6f6a89b8354c0197a667541845694b"
+MODEL_HASH = "e071abb6c336e3c40db6f68eb0d2f339a8d18c9a135c08803d886f3f0964e7bc"
+COMPARED = {
+    "champion_roc_auc": 0.74,
+    "champion_roc_auc_difference": 0.01,
+    "champion_roc_auc_difference_low": -0.002,
+    "champion_roc_auc_difference_high": 0.02,
+    "champion_roc_auc_p_value": 0.08,
+}
+
+
+@pytest.mark.parametrize(
+    ("rules", "figures", "passed", "said"),
+    [
+        # Recorded 0.80 on rows of its own time, the champion reaches 0.74 on these: that is what counts.
+        ({}, COMPARED, True, "0.7400 on the same rows"),
+        ({}, {}, False, "is below 0.8000, the champion's 0.8000"),
+        ({"significant": True}, COMPARED, False, "within chance"),
+        ({"significant": True, "worse_than_champion": 0.005}, COMPARED, True, "beyond chance"),
+        ({"significant": True}, {**COMPARED, "champion_roc_auc_difference_low": 0.001}, True, "p 0.080"),
+        ({"significant": True}, {}, False, "train it again"),
+    ],
+)
+def test_the_champion_on_the_same_rows(rules, figures, passed, said):
+    """A comparison on the same rows replaces the recorded figure; significance asks for more than luck."""
+    result = {"evaluation": {"roc_auc": 0.75}, "baseline": {}, "figures": figures}
+
+    verdict = gate(result, {"roc_auc": 0.80}, Gate(minimum=0.5, **rules))
+
+    assert verdict.passed is passed
+    assert said in " ".join(verdict.reasons)
+
+
+@pytest.mark.parametrize(
+    ("rules", "figures", "passed", "said"),
+    [
+        ({"calibration_error": 0.02}, {"calibration_error": 0.02}, True, "keeps to"),
+        ({"calibration_error": 0.02}, {"calibration_error": 0.021}, False, "calibration error 0.0210 misses"),
+        (
+            {"fairness": FairnessDemands(disparate_impact=0.8)},
+            {"disparate_impact": 0.8},
+            True,
+            "least allowed",
+        ),
+        (
+            {"fairness": FairnessDemands(disparate_impact=0.8)},
+            {"disparate_impact": 0.79},
+            False,
+            "misses the least",
+        ),
+        (
+            {"fairness": FairnessDemands(equalized_odds_difference=0.1)},
+            {"equalized_odds_difference": 0.2},
+            False,
+            "most",
+        ),
+        ({"drift": 0.25}, {"drift": 0.3}, False, "drift 0.3000 misses"),
+        ({"seconds_per_1000_rows": 1.0}, {"seconds_per_1000_rows": 0.5}, True, "seconds per 1000 rows"),
+        ({"megabytes": 10}, {"megabytes": 11}, False, "megabytes 11.0000"),
+        ({"megabytes": 10}, {}, False, "was not measured: train it again"),
+    ],
+)
+def test_further_demands(rules, figures, passed, said):
+    """Each figure is held against its bound, bounds are met, and what was not measured holds back."""
+    result = {"evaluation": {"roc_auc": 0.75}, "baseline": {}, "figures": figures}
+
+    verdict = gate(result, None, Gate(minimum=0.5, **rules))
+
+    assert verdict.passed is passed
+    assert said in " ".join(verdict.reasons)
+
+
+def test_demands_not_made_change_no_hash():
+    """A gate and a model that ask for nothing new are the same as before these could be asked for."""
+    assert spec_hash(Gate(minimum=0.7)) == GATE_HASH
+    model = ModelSpec(
+        features=("*",),
+        baseline=LiftStep(name="b", features=("a",)),
+        estimators={"m": EstimatorSpec(kind="random_forest")},
+        gate=Gate(minimum=0.7),
+    )
+    assert spec_hash(model) == MODEL_HASH
+    assert spec_hash(model.model_copy(update={"review": Review(owner="ann")})) != MODEL_HASH
 
 
 def _model(folder, classes, **more):

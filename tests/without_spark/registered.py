@@ -33,8 +33,12 @@ def register(
     roc_auc: float = 0.75,
     tags: dict[str, object] | None = None,
     example: list[dict[str, object]] | None = None,
+    more: dict[str, object] | None = None,
 ) -> RegisteredModel:
-    """Register the next version of a model: metadata that names an allowed class, and its figures."""
+    """Register the next version of a model: metadata that names an allowed class, and its figures.
+
+    ``more`` is recorded with them, or in their place.
+    """
     number = len(tracker.versions(model)) + 1
     outbox = folder / "outbox" / f"{model}-{number}"
     (outbox / "sparkml" / "metadata").mkdir(parents=True)
@@ -46,6 +50,7 @@ def register(
         "evaluation": {"roc_auc": roc_auc},
         "baseline": {"roc_auc": 0.6},
         "trials": [],
+        **(more or {}),
     }
     submission = {
         "outbox_id": outbox.name,
