@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -118,7 +118,10 @@ def train_model(
             bench = Bench(usable, at_once=model.tuning.parallelism, code=options.code)
             trials = _tuned(workshop, bench, options=options)
             bench = with_best_parameters(bench, trials)
-            trials += ensemble_trials(workshop, bench, numbered_from=len(trials), on_trial=options.on_trial)
+            later, smaller = ensemble_trials(
+                workshop, bench, numbered_from=len(trials), on_trial=options.on_trial
+            )
+            trials += later
         with watch.step("refit"):
             finals = refitted(workshop, trials, bench, slices=options.slices)
         with watch.step("lift"):
@@ -153,6 +156,7 @@ def train_model(
         seconds=watch.seconds,
         task=model.task,
         trivial=trivial,
+        smaller=tuple(asdict(comparison) for comparison in smaller),
         dropped_because=workshop.preparation.reasons,
     )
 
