@@ -253,9 +253,10 @@ class ModelSpec(Spec):
                 raise ValueError(
                     f"{name}: {spec.kind} takes no weights, and class_weights or sampling need them"
                 )
-        if self.lift_learner.kind in {"function", *ENSEMBLES}:
+        if self.lift_learner.kind in {"function", "multilayer_perceptron", *ENSEMBLES}:
             raise ValueError(
-                f"lift_learner: {self.lift_learner.kind} is none of Spark's or xgboost's learners"
+                f"lift_learner: {self.lift_learner.kind} cannot be fitted on parts of the features; take a "
+                "linear or a tree learner"
             )
         if self.task == "regression" and self.preparation is not None and self.preparation.is_weighted:
             raise ValueError(

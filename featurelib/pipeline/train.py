@@ -30,7 +30,7 @@ from featurelib.training.fit import TrainingOptions, train_model
 from featurelib.training.tuning import Trial
 
 _EXAMPLE_ROWS = 5
-_NOT_TRAINED = {"gate": True, "description": True}
+_NOT_TRAINED = {"gate": True, "description": True, "known_label_ok": True}
 _JUDGED_BY = "gate_hash"
 _REQUIRED = ("pyspark", "xgboost-cpu", "numpy")
 
@@ -76,9 +76,11 @@ def _train_one(context: Context, name: str, model: ModelSpec, comment: str) -> S
         )
     verdict, alias = _judged(context, tracker, registered, model)
     metric, shown = ("r2", "R2") if model.task == "regression" else ("roc_auc", "ROC AUC")
+    figures = [registered.metrics.get(name) for name in (metric, f"baseline_{metric}")]
+    reached, before = ("none" if value is None else f"{value:.3f}" for value in figures)
     summary = (
-        f"{name} version {registered.version}: test {shown} {registered.metrics[metric]:.3f} "
-        f"(baseline {registered.metrics[f'baseline_{metric}']:.3f}), {_standing(verdict, alias)}"
+        f"{name} version {registered.version}: test {shown} {reached} "
+        f"(baseline {before}), {_standing(verdict, alias)}"
     )
     facts = {
         "training": tracker.result(registered),

@@ -65,7 +65,7 @@ def test_what_is_not_asked_for_leaves_a_models_identity():
         ),
         (
             {"lift_learner": EstimatorSpec(kind="function", function="m:C")},
-            "lift_learner: function is none of Spark's",
+            "lift_learner: function cannot be fitted on parts",
         ),
     ],
 )
@@ -84,8 +84,13 @@ def test_learners_that_do_not_fit_the_model_are_refused(changes, told):
         ),
         ({"kind": "function"}, "kind function, and only it, names one"),
         ({"kind": "function", "function": "../m:C"}, "not module:class"),
-        ({"kind": "average", "members": ("a",)}, "two or more different members"),
-        ({"kind": "xgboost", "members": ("a", "b")}, "average and stacking, only they"),
+        ({"kind": "average", "members": ("a",)}, "average takes 2 or more members"),
+        ({"kind": "xgboost", "members": ("a", "b")}, "xgboost takes no members"),
+        ({"kind": "pruned", "members": ("a", "b")}, "pruned takes 1 members"),
+        (
+            {"kind": "stacking", "members": ("a", "b"), "parameters": {"depth": 1}},
+            "stacking has no parameter 'depth'",
+        ),
         (
             {"kind": "xgboost", "parameters": {"early_stopping_rounds": 5}, "refit": {"trees": 9}},
             "early stopping finds",
