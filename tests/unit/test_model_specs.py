@@ -64,6 +64,20 @@ def test_what_is_not_asked_for_leaves_a_models_identity():
             "net: multilayer_perceptron takes no weights",
         ),
         (
+            {"estimators": {"linear": LINEAR, "few": EstimatorSpec(kind="pruned", members=("linear",))}},
+            "few: pruned takes trees of an xgboost learner",
+        ),
+        (
+            {
+                "estimators": {
+                    "linear": LINEAR,
+                    "bayes": EstimatorSpec(kind="naive_bayes"),
+                    "taught": EstimatorSpec(kind="distilled", members=("linear", "bayes")),
+                }
+            },
+            "taught: bayes cannot be taught numbers",
+        ),
+        (
             {"lift_learner": EstimatorSpec(kind="function", function="m:C")},
             "lift_learner: function cannot be fitted on parts",
         ),
