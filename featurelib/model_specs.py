@@ -29,6 +29,8 @@ EstimatorKind = Literal[
     "function",
     "average",
     "stacking",
+    "distilled",
+    "pruned",
 ]
 Task = Literal["binary", "regression"]
 TASK_METRICS: dict[Task, frozenset[str]] = {
@@ -36,12 +38,22 @@ TASK_METRICS: dict[Task, frozenset[str]] = {
     "regression": frozenset({"rmse", "mae", "r2"}),
 }
 """What a search can be steered by."""
-ENSEMBLES = frozenset({"average", "stacking"})
+ENSEMBLES: dict[str, tuple[int, int]] = {
+    "average": (2, 20),
+    "stacking": (2, 20),
+    "distilled": (2, 2),
+    "pruned": (1, 1),
+}
+"""Learners made of others, and of how many; they are fitted when those are tuned."""
+STUDENTS = frozenset(
+    {"logistic_regression", "linear_regression", "decision_tree", "random_forest"}
+    | {"gradient_boosted_trees", "xgboost", "factorization_machine"}
+)
 _ONLY: dict[Task, frozenset[str]] = {
     "binary": frozenset({"logistic_regression", "naive_bayes", "multilayer_perceptron"}),
     "regression": frozenset({"linear_regression", "generalized_linear_regression"}),
 }
-_UNWEIGHTED = frozenset({"multilayer_perceptron", "factorization_machine", "function", "average", "stacking"})
+_UNWEIGHTED = frozenset({"multilayer_perceptron", "factorization_machine", "function", *ENSEMBLES})
 _FUNCTION = re.compile(r"[A-Za-z_]\w*:[A-Za-z_]\w*")
 
 
@@ -64,6 +76,8 @@ ESTIMATOR_PARAMETERS: dict[EstimatorKind, frozenset[str]] = {
     "function": frozenset(),
     "average": frozenset(),
     "stacking": frozenset({"folds", "reg_param"}),
+    "distilled": frozenset(),
+    "pruned": frozenset({"tolerance"}),
 }
 """The hyperparameters each learner takes, fixed or tuned; a ``function`` takes whatever it reads."""
 
@@ -76,7 +90,8 @@ class EstimatorSpec(Spec):
 
     Attributes:
         function: of kind ``function``: ``module:class`` of the pipeline's folder, a learner on one machine.
-        members: of kinds ``average`` and ``stacking``: the model's estimators that are put together.
+        members: of kinds made of others: ``average`` and ``stacking`` put these estimators of the model
+            together, ``distilled`` teaches the second by the first, ``pruned`` takes trees of its one away.
     """
 
     kind: EstimatorKind
@@ -94,12 +109,12 @@ class EstimatorSpec(Spec):
             )
         if self.function is not None and not _FUNCTION.fullmatch(self.function):
             raise ValueError(f"{self.function!r} is not module:class of the pipeline's folder")
-        if (self.kind in ENSEMBLES) != bool(self.members):
-            raise ValueError(
-                f"kind {self.kind}, members {list(self.members)}: average and stacking, only they, have some"
-            )
-        if self.kind in ENSEMBLES and (len(set(self.members)) < 2 or self.space):
-            raise ValueError(f"{self.kind} takes two or more different members and no space")
+        least, most = ENSEMBLES.get(self.kind, (0, 0))
+        if not least <= len(set(self.members)) == len(self.members) <= most:
+            wanted = f"{least} or more" if most > least else least or "no"
+            raise ValueError(f"{self.kind} takes {wanted} members, all different, got {list(self.members)}")
+        if self.members and self.space:
+            raise ValueError(f"{self.kind} takes no space: its members are tuned")
         if "early_stopping_rounds" in {*self.parameters, *self.space} and "trees" in self.refit:
             raise ValueError("refit has trees, which early stopping finds: leave one of them out")
         return self
@@ -270,9 +285,10 @@ class ModelSpec(Spec):
                 raise ValueError(
                     f"{name}: {spec.kind} takes no weights, and class_weights, sampling or reweigh need them"
                 )
-        if self.lift_learner.kind in {"function", *ENSEMBLES}:
+        if self.lift_learner.kind in {"function", "multilayer_perceptron", *ENSEMBLES}:
             raise ValueError(
-                f"lift_learner: {self.lift_learner.kind} is none of Spark's or xgboost's learners"
+                f"lift_learner: {self.lift_learner.kind} cannot be fitted on parts of the features; take a "
+                "linear or a tree learner"
             )
         return self
 
@@ -316,6 +332,15 @@ class ModelSpec(Spec):
                         f"{name} has the member {member!r}, which is no learner of the model."
                         f"{nearest(member, plain)} It can have {', '.join(plain)}"
                     )
+            if spec.kind == "pruned" and self.estimators[spec.members[0]].kind != "xgboost":
+                raise ValueError(
+                    f"{name}: pruned takes trees of an xgboost learner away, not of {spec.members[0]}"
+                )
+            if spec.kind == "distilled" and self.estimators[spec.members[1]].kind not in STUDENTS:
+                known = ", ".join(sorted(STUDENTS))
+                raise ValueError(
+                    f"{name}: {spec.members[1]} cannot be taught numbers; a student is one of {known}"
+                )
         return self
 
     @model_validator(mode="after")

@@ -68,8 +68,9 @@ def build_training_set(context: Context) -> StepResult:
         parts, null_shares = _profile(context, run)
         left_out = (snapshot(context.store, *_features(context, run)).num_records or 0) - rows
         run.publish(published_at=context.as_of)
+    shown = ".1%" if _label_type(context) == "int" else ".4g"
     said = ", ".join(
-        f"{part} {number:,} ({share:.1%} {project.label.name})" for part, (number, share) in parts.items()
+        f"{part} {number:,} ({share:{shown}} {project.label.name})" for part, (number, share) in parts.items()
     )
     return StepResult(
         "training set",
@@ -100,8 +101,13 @@ def mature_labels(context: Context, rows: DataFrame) -> DataFrame:
     spine, label = context.project.spine, context.project.label
     keys = [F.expr(spine.columns[key]).alias(key) for key in spine.key]
     known = F.expr(label.known_ts) < F.lit(context.as_of)
-    value = F.expr(label.value).cast("int").alias(label.name)
+    value = F.expr(label.value).cast(_label_type(context)).alias(label.name)
     return rows.where(known).select(*keys, "_day", value)
+
+
+def _label_type(context: Surroundings) -> str:
+    """Return ``int`` for the label of classes, ``double`` where a model predicts it as a number."""
+    return "double" if any(one.task == "regression" for one in context.project.models.values()) else "int"
 
 
 def _chosen(context: Context, run: Run) -> DataFrame:
@@ -157,6 +163,7 @@ def made_of(context: Surroundings, versions: Mapping[str, int]) -> tuple[str, tu
         labels = tuple(file for file in labels if _may_hold(file, "_day", *days))
     files = sorted(file.path.rsplit("/", 1)[-1] for file in (*features, *labels))
     specs = [spec_hash(spec) for spec in (project.spine, project.label, project.split)]
+    specs += ["double"] if _label_type(context) == "double" else []
     return hashlib.sha256(repr((files, specs)).encode()).hexdigest(), days
 
 

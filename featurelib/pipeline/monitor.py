@@ -15,7 +15,7 @@ from featurelib.pipeline.context import Context, StepResult
 from featurelib.pipeline.reference import reference
 from featurelib.pipeline.schemas import struct
 from featurelib.tables import Stamp, append_ops, published, read
-from featurelib.training import evaluation
+from featurelib.training import evaluation, regression
 
 MONITORING = "ops.monitoring"
 SHIFTED = 0.25
@@ -87,7 +87,9 @@ def _drift(context: Context, current: DataFrame) -> tuple[int, dict[str, float]]
     return rows, {name: stability_index(binned.rows, now[name]) for name, binned in then.items()}
 
 
-def _quality(context: Context, predictions: DataFrame) -> evaluation.Evaluation | None:
+def _quality(
+    context: Context, predictions: DataFrame
+) -> evaluation.Evaluation | regression.RegressionEvaluation | None:
     """Return how the week's predictions came true, None while no label is known."""
     project = context.project
     labels = mature_labels(
@@ -97,6 +99,10 @@ def _quality(context: Context, predictions: DataFrame) -> evaluation.Evaluation 
     met = predictions.join(
         labels.where(F.col(label).isNotNull()), on=[*project.spine.key, "_day"], how="inner"
     )
+    if next(iter(project.models.values())).task == "regression":
+        errors = regression.error_tallies(met, label=label, prediction="prediction")
+        found = errors.get((evaluation.ALL_ROWS, evaluation.ALL_ROWS))
+        return None if found is None else regression.regression_of(found)
     scored = met.select(
         F.col("probability").alias(evaluation.SCORE), F.col(label).cast("double").alias(label)
     )
@@ -104,7 +110,9 @@ def _quality(context: Context, predictions: DataFrame) -> evaluation.Evaluation 
     return None if tally is None else evaluation.evaluation_of(tally, threshold=0.5)
 
 
-def _figures(quality: evaluation.Evaluation) -> dict[str, Any]:
+def _figures(quality: evaluation.Evaluation | regression.RegressionEvaluation) -> dict[str, Any]:
+    if isinstance(quality, regression.RegressionEvaluation):
+        return {"rmse": quality.rmse, "mae": quality.mae, "r2": quality.r2}
     return {
         "roc_auc": quality.roc_auc,
         "pr_auc": quality.pr_auc,
@@ -113,10 +121,16 @@ def _figures(quality: evaluation.Evaluation) -> dict[str, Any]:
     }
 
 
-def _summary(shifted: list[str], features: int, quality: evaluation.Evaluation | None) -> str:
+def _summary(
+    shifted: list[str],
+    features: int,
+    quality: evaluation.Evaluation | regression.RegressionEvaluation | None,
+) -> str:
     text = f"last {_WINDOW_DAYS} days: {len(shifted)} of {features} features shifted"
     if shifted:
         text += f" ({', '.join(shifted[:3])}{' ...' if len(shifted) > 3 else ''})"
+    if isinstance(quality, regression.RegressionEvaluation):
+        return f"{text}; RMSE {quality.rmse:.4g} on {quality.rows:,} rows whose label is known"
     if quality is None or quality.roc_auc is None:
         return f"{text}; no labels known yet"
     return f"{text}; ROC AUC {quality.roc_auc:.3f} on {quality.rows:,} rows whose label is known"

@@ -42,7 +42,7 @@ def write_report(context: Context, results: Sequence[StepResult]) -> Path:
         trials=[_trial(trial) for trial in training.get("trials", ())],
         metric=_metric(context),
         positive=context.project.label.name,
-        evaluation=training.get("evaluation"),
+        evaluation=training.get("evaluation") if training.get("task") != "regression" else None,
         importance=[(name, share) for name, share in training.get("importance", ())],
         segments=[_slice(one) for one in training.get("segments", {}).get("slices", ())],
         by_hour=_by_hour(context),
@@ -126,6 +126,8 @@ def _by_hour(context: Context) -> list[list[float]]:
     """Return hour of scheduled departure, rows, observed and predicted share, on predicted test rows."""
     hour = context.project.spine.report_by
     tables = published(context.store)
+    if next(iter(context.project.models.values())).task == "regression":
+        return []  # a number has no probability
     if hour is None or context.names.training not in tables or context.names.predictions not in tables:
         return []
     label = context.project.label.name

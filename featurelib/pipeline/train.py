@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 _EXAMPLE_ROWS = 5
 _MOST_DRIFTED = 10
-_NOT_TRAINED = {"gate": True, "description": True, "review": True}
+_NOT_TRAINED = {"gate": True, "description": True, "review": True, "known_label_ok": True}
 _NOT_TRIED = {  # neither what is tried nor what it measures follows from these
     **_NOT_TRAINED,
     "baseline": True,
@@ -114,9 +114,11 @@ def _train_one(context: Context, name: str, model: ModelSpec, comment: str) -> S
     card = file_card(context.project, registered)
     context.progress.step(f"{name}: {card}")
     metric, shown = ("r2", "R2") if model.task == "regression" else ("roc_auc", "ROC AUC")
+    figures = [registered.metrics.get(name) for name in (metric, f"baseline_{metric}")]
+    reached, before = ("none" if value is None else f"{value:.3f}" for value in figures)
     summary = (
-        f"{name} version {registered.version}: test {shown} {registered.metrics[metric]:.3f} "
-        f"(baseline {registered.metrics[f'baseline_{metric}']:.3f}), {_standing(verdict, alias)}{slices}"
+        f"{name} version {registered.version}: test {shown} {reached} "
+        f"(baseline {before}), {_standing(verdict, alias)}{slices}"
     )
     facts = {
         "training": tracker.result(registered),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -81,9 +80,9 @@ def _fit_members(workshop: Workshop, members: Sequence[str], rows: DataFrame, *,
         fit_learner(
             workshop,
             name,
-            {**bench.parameters.get(name, bench.usable[name].parameters), **bench.usable[name].refit},
+            bench.parameters_of(name),
             rows,
-            bench=replace(bench, at_once=max(bench.at_once, 1)),
+            bench=bench,
             suffix=_suffix(name),
         ).model
         for name in members
@@ -154,12 +153,24 @@ def _to_probability(spark: SparkSession, members: Sequence[str]) -> list[Transfo
 def _mean_of_probabilities(spark: SparkSession, members: Sequence[str]) -> list[Transformer]:
     mean = f"({' + '.join(quoted(_single(name, 'binary')) for name in members)}) / {len(members)}"
     odds = SQLTransformer(statement=_selecting([f"{_clipped_log_odds(mean)} AS {quoted(_odds('mean'))}"]))
+    return [odds, *from_log_odds(spark, _odds("mean"))]
+
+
+def from_log_odds(spark: SparkSession, column: str) -> list[Transformer]:
+    """Return the stages that make probability and prediction of a column of log-odds."""
     java = spark.sparkContext._jvm.org.apache.spark.ml.classification.LogisticRegressionModel(  # type: ignore[union-attr]
-        f"mean_{uuid.uuid4().hex[:12]}", _vector(spark, [1.0]), 0.0
+        f"odds_{uuid.uuid4().hex[:12]}", _vector(spark, [1.0]), 0.0
     )
     model = LogisticRegressionModel(java).setFeaturesCol(_VECTOR)
-    assembler = VectorAssembler(inputCols=[_odds("mean")], outputCol=_VECTOR)
-    return [odds, assembler, model]
+    return [VectorAssembler(inputCols=[column], outputCol=_VECTOR), model]
+
+
+def log_odds_of(spark: SparkSession, probability: str, *, column: str) -> list[Transformer]:
+    """Return the stages that make a column of log-odds of a vector of probabilities."""
+    single = f"{column}_single"
+    taken = _linear(spark, [0.0, 1.0]).setFeaturesCol(probability).setPredictionCol(single)
+    odds = f"{_clipped_log_odds(quoted(single))} AS {quoted(column)}"
+    return [taken, SQLTransformer(statement=_selecting([odds]))]
 
 
 def _numbers_together(members: Sequence[str], stack: Model | None) -> list[Transformer]:

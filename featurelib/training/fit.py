@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pyspark.ml import PipelineModel
 
 from featurelib.errors import FrameError, PreconditionError, nearest
-from featurelib.specs import SPLIT, CostSettings, EstimatorSpec, LiftStep, ModelSpec
+from featurelib.specs import SPLIT, CostSettings, EstimatorSpec, LiftStep, ModelSpec, Tuning
 from featurelib.training import estimators
 from featurelib.training.features import candidate_columns, resolve_features
 from featurelib.training.finals import Final, estimator_metrics, refitted, slice_metrics
@@ -31,6 +31,7 @@ from featurelib.training.segments import (
     measured_with_slices,
     trained_segments,
 )
+from featurelib.training.smaller import Comparison
 from featurelib.training.trials import ensemble_trials, trial_objective, with_best_parameters
 from featurelib.training.tuning import OnTrial, Searched, Tuner
 from featurelib.training.workshop import AS_OF, Workshop, prepared
@@ -145,8 +146,9 @@ def train_model(
         with watch.step("tune"):
             bench = Bench(usable, at_once=model.tuning.parallelism, code=options.code)
             with folded(training, model, features=features, label=label, key=options.key) as folds:
-                searched, bench = _tuned(workshop, folds, bench, tuner=tuner, on_trial=options.on_trial)
-            trials = searched.trials
+                places = [*folds] or [workshop]
+                searched, smaller = _tuned(places, model.tuning, bench, tuner, options.on_trial)
+            trials, bench = searched.trials, with_best_parameters(bench, searched.trials)
         with watch.step("refit"):
             finals = refitted(workshop, trials, bench, slices=options.slices)
         parent, segments = finals[0], None
@@ -202,6 +204,7 @@ def train_model(
         seconds=watch.seconds,
         task=model.task,
         trivial=trivial,
+        smaller=tuple(asdict(comparison) for comparison in smaller),
         dropped_because=workshop.preparation.reasons,
         segments=segments,
         review=reviewed,
@@ -264,16 +267,14 @@ def _with_segments(
 
 
 def _tuned(
-    workshop: Workshop, folds: Sequence[Workshop], bench: Bench, *, tuner: Tuner, on_trial: OnTrial
-) -> tuple[Searched, Bench]:
+    places: Sequence[Workshop], tuning: Tuning, bench: Bench, tuner: Tuner, on_trial: OnTrial
+) -> tuple[Searched, tuple[Comparison, ...]]:
     """Search the learners' parameters, then try the ensembles of the best of each."""
     learners = {name: spec for name, spec in bench.usable.items() if not spec.members}
-    searched = tuner.search(learners, trial_objective(workshop, folds, bench), on_trial=on_trial)
+    searched = tuner.search(learners, trial_objective(places, tuning, bench), on_trial=on_trial)
     tuned = with_best_parameters(bench, searched.trials)
-    objective = trial_objective(workshop, folds, replace(tuned, at_once=1))
-    tuning = workshop.model.tuning
-    ensembles = ensemble_trials(tuned, objective, tuning, trials=searched.trials, on_trial=on_trial)
-    return replace(searched, trials=(*searched.trials, *ensembles)), tuned
+    ensembles, smaller = ensemble_trials(places, tuning, tuned, trials=searched.trials, on_trial=on_trial)
+    return replace(searched, trials=(*searched.trials, *ensembles)), smaller
 
 
 def _importance(workshop: Workshop, best: Final, *, form: Form) -> tuple[tuple[str, float], ...]:

@@ -34,13 +34,19 @@ class Bench:
     parameters: Mapping[str, Mapping[str, Parameter]] = field(default_factory=dict)
     code: Callable[[str], LearnerCode] | None = None
 
+    def parameters_of(self, name: str) -> dict[str, Parameter]:
+        """Return what a member is fitted with: its best trial's parameters, and those of its refit."""
+        spec = self.usable[name]
+        return {**self.parameters.get(name, spec.parameters), **spec.refit}
+
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted model, and the parameters it found by itself."""
+    """A fitted model, the parameters it found by itself, and the larger model it was made of, if any."""
 
     model: Model
     found: dict[str, Parameter] = field(default_factory=dict)
+    large: Model | None = None
 
 
 def fit_learner(  # noqa: PLR0913 - what is fitted, on what, with what
@@ -66,9 +72,7 @@ def fit_learner(  # noqa: PLR0913 - what is fitted, on what, with what
     """
     spec = bench.usable[name]
     if spec.members:
-        from featurelib.training.ensembles import fit_ensemble  # noqa: PLC0415 - ensembles fit learners
-
-        return Fitted(fit_ensemble(workshop, spec, parameters, rows, bench=bench))
+        return _of_members(workshop, spec, parameters, rows, bench=bench, watching=watching)
     if spec.function is not None:
         model = fit_function(
             rows,
@@ -85,10 +89,32 @@ def fit_learner(  # noqa: PLR0913 - what is fitted, on what, with what
     return Fitted(model, {} if trees is None else {"trees": trees})
 
 
+def _of_members(
+    workshop: Workshop,
+    spec: EstimatorSpec,
+    parameters: Mapping[str, Any],
+    rows: DataFrame,
+    *,
+    bench: Bench,
+    watching: bool,
+) -> Fitted:
+    from featurelib.training import ensembles, smaller  # noqa: PLC0415 - both fit learners in their turn
+
+    if spec.kind == "pruned":
+        metric = workshop.model.tuning.metric if watching else None
+        pair = smaller.fit_pruned(workshop, spec, parameters, rows, bench=bench, metric=metric)
+        return Fitted(pair.small, {"trees": pair.trees or 0}, pair.large)
+    if spec.kind == "distilled":
+        pair = smaller.fit_distilled(workshop, spec, rows, bench=bench)
+        return Fitted(pair.small, {}, pair.large)
+    return Fitted(ensembles.fit_ensemble(workshop, spec, parameters, rows, bench=bench))
+
+
 def forms_of(name: str, usable: Mapping[str, EstimatorSpec]) -> tuple[Form, ...]:
     """Return the vectors an estimator, or the members of an ensemble, learn from."""
     spec = usable[name]
     members = [usable[member] for member in spec.members] or [spec]
+    members = members[-1:] if spec.kind == "distilled" else members
     return tuple(dict.fromkeys(estimators.form_of(member) for member in members))
 
 

@@ -84,6 +84,8 @@ class TrainingResult:
         parameters: the parameters it was fitted with in the end.
         evaluation: on the test rows.
         task: ``binary`` or ``regression``.
+        smaller: of models made smaller, the loss of quality and the seconds of scoring, beside what they were
+            made of: plain values of :class:`~featurelib.training.smaller.Comparison`.
         trivial: what the mean label of the training rows, predicted for every row, makes of the test rows.
         roc_auc_interval: 95% interval of the test ROC AUC, by a bootstrap over days.
         baseline: the baseline's features under the lift learner.
@@ -119,6 +121,7 @@ class TrainingResult:
     seconds: dict[str, float]
     task: str = "binary"
     trivial: LiftMetrics | None = None
+    smaller: tuple[dict[str, Any], ...] = ()
     dropped_because: dict[str, str] = field(default_factory=dict)
     segments: SegmentsResult | None = None
     review: dict[str, Any] = field(default_factory=dict)
@@ -145,6 +148,7 @@ class TrainingResult:
             "baseline": _plain(self.baseline),
             "task": self.task,
             "trivial": _plain(self.trivial) if self.trivial else None,
+            "smaller": list(self.smaller),
             "lift": [_plain(step) for step in self.lift],
             "by_estimator": [asdict(entry) for entry in self.by_estimator],
             "importance": [list(pair) for pair in self.importance],

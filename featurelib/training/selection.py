@@ -9,8 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import chdtrc
-from scipy.stats import rankdata
 
 from featurelib.errors import ModelGateError
 from featurelib.preparation_specs import Select
@@ -98,6 +96,8 @@ def independent(look: Look, *, threshold: float) -> dict[str, str]:
 
 def chi_square_p(texts: Texts, label: Floats) -> float:
     """Return the p-value of Pearson's chi-square test of independence; 1 where one side has one value."""
+    from scipy.special import chdtrc  # noqa: PLC0415 - only models that ask for the test need it
+
     rows = _codes(texts)
     columns = np.unique(label, return_inverse=True)[1]
     counts = np.zeros((rows.max(initial=0) + 1, columns.max(initial=0) + 1))
@@ -183,16 +183,23 @@ def _telling_number(values: Floats, label: Floats) -> str | None:
     if given.sum() < 2 * _FEWEST:
         return None
     plain = abs(correlation(values[given], label[given]))
-    ranks = abs(correlation(rankdata(values[given]), rankdata(label[given])))
-    return f"correlation {max(plain, ranks):.4f}" if max(plain, ranks) >= _KNOWS_CORRELATION else None
+    by_rank = abs(correlation(ranks(values[given]), ranks(label[given])))
+    return f"correlation {max(plain, by_rank):.4f}" if max(plain, by_rank) >= _KNOWS_CORRELATION else None
 
 
 def auc(scores: Floats, label: Floats) -> float:
     """Return the chance that a row of label 1 scores above one of label 0, ties counting half."""
-    ranks = rankdata(scores)
+    places = ranks(scores)
     positives = int((label == 1).sum())
     negatives = len(label) - positives
-    return float((ranks[label == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+    return float((places[label == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def ranks(values: Floats) -> Floats:
+    """Return the place of each value from 1, equal ones sharing the mean of their places."""
+    inverse, counts = np.unique(values, return_inverse=True, return_counts=True)[1:]
+    shared: Floats = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    return shared
 
 
 def _by_other_half(texts: Texts, label: Floats) -> Floats:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from featurelib import specs
+from featurelib import preparation_specs, specs
 from featurelib.config import (
     ConfigErrors,
     Problem,
@@ -270,6 +270,10 @@ def documented() -> str:
     return (CONF.parent / "docs" / "configuration.md").read_text(encoding="utf-8")
 
 
+def _is_spec(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, specs.Spec)
+
+
 @pytest.mark.parametrize(
     "spec",
     [
@@ -290,6 +294,7 @@ def documented() -> str:
         specs.Split,
         specs.ModelSpec,
         specs.EstimatorSpec,
+        *(kind for kind in vars(preparation_specs).values() if _is_spec(kind)),
         specs.Tuning,
         specs.Gate,
         specs.FairnessDemands,

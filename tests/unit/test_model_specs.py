@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from featurelib.config import spec_hash
+from featurelib.model_specs import EstimatorSpec, Gate, LiftStep, ModelSpec, Tuning
+from featurelib.preparation_specs import ClassWeights, Imputation, Outliers, PreparationSpec, Sampling
+
+LINEAR = EstimatorSpec(kind="logistic_regression")
+TREE = EstimatorSpec(kind="decision_tree")
+
+
+def model_of(**changes):
+    """A model of one learner, with these changes."""
+    given = {
+        "features": ("a",),
+        "baseline": LiftStep(name="b", features=("a",)),
+        "estimators": {"linear": LINEAR},
+        "gate": Gate(minimum=0.5),
+    }
+    return ModelSpec(**{**given, **changes})
+
+
+def test_what_is_not_asked_for_leaves_a_models_identity():
+    """A model without the options of tasks, preparation and functions says, and hashes to, what it did before them."""
+    said = model_of().model_dump()
+
+    assert not {"task", "preparation", "known_label_ok"} & said.keys()
+    assert said["estimators"]["linear"].keys() == {"kind", "parameters", "space", "refit"}
+    assert spec_hash(model_of()) != spec_hash(model_of(preparation=PreparationSpec()))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"task": "regression"}, "logistic_regression is for task binary"),
+        (
+            {"estimators": {"line": EstimatorSpec(kind="linear_regression")}},
+            "linear_regression is for task regression",
+        ),
+        (
+            {"estimators": {"tree": TREE}, "task": "regression"},
+            "tuning.metric roc_auc is none of task regression",
+        ),
+        (
+            {"tuning": Tuning(metric="r2")},
+            "tuning.metric r2 is none of task binary: log_loss, pr_auc, roc_auc",
+        ),
+        (
+            {
+                "estimators": {
+                    "linear": LINEAR,
+                    "mean": EstimatorSpec(kind="average", members=("linear", "tre")),
+                }
+            },
+            "member 'tre', which is no learner of the model",
+        ),
+        (
+            {
+                "estimators": {"net": EstimatorSpec(kind="multilayer_perceptron")},
+                "preparation": PreparationSpec(sampling=Sampling(negatives=0.5)),
+            },
+            "net: multilayer_perceptron takes no weights",
+        ),
+        (
+            {"estimators": {"linear": LINEAR, "few": EstimatorSpec(kind="pruned", members=("linear",))}},
+            "few: pruned takes trees of an xgboost learner",
+        ),
+        (
+            {
+                "estimators": {
+                    "linear": LINEAR,
+                    "bayes": EstimatorSpec(kind="naive_bayes"),
+                    "taught": EstimatorSpec(kind="distilled", members=("linear", "bayes")),
+                }
+            },
+            "taught: bayes cannot be taught numbers",
+        ),
+        (
+            {"lift_learner": EstimatorSpec(kind="function", function="m:C")},
+            "lift_learner: function cannot be fitted on parts",
+        ),
+    ],
+)
+def test_learners_that_do_not_fit_the_model_are_refused(changes, told):
+    """A learner of the other task, a metric of it, an unknown member, weights a learner cannot take."""
+    with pytest.raises(ValidationError, match=told):
+        model_of(**changes)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            {"kind": "xgboost", "space": {"factors": {"integer": (2, 4)}}},
+            "xgboost has no parameter 'factors'",
+        ),
+        ({"kind": "function"}, "kind function, and only it, names one"),
+        ({"kind": "function", "function": "../m:C"}, "not module:class"),
+        ({"kind": "average", "members": ("a",)}, "average takes 2 or more members"),
+        ({"kind": "xgboost", "members": ("a", "b")}, "xgboost takes no members"),
+        ({"kind": "pruned", "members": ("a", "b")}, "pruned takes 1 members"),
+        (
+            {"kind": "stacking", "members": ("a", "b"), "parameters": {"depth": 1}},
+            "stacking has no parameter 'depth'",
+        ),
+        (
+            {"kind": "xgboost", "parameters": {"early_stopping_rounds": 5}, "refit": {"trees": 9}},
+            "early stopping finds",
+        ),
+    ],
+)
+def test_estimators_that_cannot_be_are_refused(given, told):
+    """A space no estimator accepts, a function without a name, an ensemble of one."""
+    with pytest.raises(ValidationError, match=told):
+        EstimatorSpec(**given)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: Imputation(strategy="constant"), "only it, needs a value"),
+        (lambda: Imputation(strategy="mean", value=1.0), "only it, needs a value"),
+        (lambda: Outliers(method="cap"), "cap takes 2 bounds"),
+        (lambda: Outliers(method="iqr", bounds=(1, 2)), "iqr takes 1 bounds"),
+        (lambda: Outliers(method="winsorize", bounds=(0.5, 1.5)), "shares from 0 to 1"),
+        (lambda: PreparationSpec(class_weights=ClassWeights(negative=0, positive=1)), "greater than 0"),
+    ],
+)
+def test_options_that_contradict_themselves_are_refused(make, told):
+    """A constant without its value, bounds of the wrong number or order, a weight of nothing."""
+    with pytest.raises(ValidationError, match=told):
+        make()
