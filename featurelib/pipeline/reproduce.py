@@ -182,10 +182,17 @@ def _choices(recorded: Mapping[str, Any], again: Mapping[str, Any]) -> Iterator[
 
 
 def _farthest(test: Any, recorded: PipelineModel, again: PipelineModel) -> float:  # noqa: ANN401 - a frame
-    """Return the greatest difference of a row's probability between two models, in one pass."""
-    first = with_score(recorded.transform(test)).select(*test.columns, F.col(SCORE).alias("_recorded"))
-    both = with_score(again.transform(first)).agg(F.max(F.abs(F.col(SCORE) - F.col("_recorded"))))
-    row = both.head()
+    """Return the greatest difference of what two models make of a row, in one pass: its score or number."""
+
+    def predicted(pipeline: PipelineModel, rows: Any, name: str) -> Any:  # noqa: ANN401 - frames
+        made = pipeline.transform(rows)
+        scored = (
+            with_score(made) if "probability" in made.columns else made.withColumn(SCORE, F.col("prediction"))
+        )
+        return scored.select(*rows.columns, F.col(SCORE).alias(name))
+
+    both = predicted(again, predicted(recorded, test, "_recorded"), "_again")
+    row = both.agg(F.max(F.abs(F.col("_again") - F.col("_recorded")))).head()
     return float("nan") if row is None or row[0] is None else float(row[0])
 
 

@@ -86,9 +86,8 @@ def fit_pruned(
     validation = workshop.of("validate")
 
     def loss(model: Model) -> float:
-        value = workshop.measures.measured(
-            workshop.measures.tallies(model.transform(validation)), metric
-        ).value
+        tallies = workshop.measures.tallies(model.transform(validation))
+        value = workshop.measures.measured([tallies], metric).value
         return value if metric in SMALLER_IS_BETTER else -value
 
     allowed = loss(whole) + float(parameters.get("tolerance", _TOLERANCE))
