@@ -172,9 +172,9 @@ def test_an_early_stop_is_kept_for_the_refit(classified, numbered):
     """The trees found best on the validation rows are the parameter the model is fitted again with."""
     for result in (classified, numbered):
         (trial,) = [trial for trial in result.trials if trial.estimator == "boosted"]
-        assert 1 <= trial.parameters["trees"] < 150
+        assert 1 <= trial.fitted["trees"] < 150
         boosted = [entry for entry in result.by_estimator if entry.estimator == "boosted"]
-        assert [entry.parameters["trees"] for entry in boosted] == [trial.parameters["trees"]] * len(boosted)
+        assert [entry.parameters["trees"] for entry in boosted] == [trial.fitted["trees"]] * len(boosted)
 
 
 def test_every_kind_of_numbers_learns(numbered):
@@ -267,7 +267,7 @@ def test_what_is_made_smaller_is_compared_with_what_it_was(classified):
     trials = {trial.estimator: trial for trial in classified.trials}
 
     assert (fewer["made_of"], taught["made_of"]) == ("boosted", "boosted")
-    assert trials["fewer"].parameters["trees"] < trials["boosted"].parameters["trees"]
+    assert trials["fewer"].fitted["trees"] < trials["boosted"].fitted["trees"]
     assert fewer["value"] >= fewer["value_before"] - 0.05
     assert fewer["value"] == trials["fewer"].value
     assert taught["value"] > 0.75
