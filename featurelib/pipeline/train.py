@@ -15,7 +15,7 @@ from featurelib.lineage.records import code_version, package_versions
 from featurelib.pipeline.build_training_set import training_content
 from featurelib.pipeline.context import Context, StepResult, Surroundings
 from featurelib.pipeline.definitions import features_hash, short_definitions
-from featurelib.pipeline.functions import learner_code
+from featurelib.pipeline.functions import learner_code, module_sha256
 from featurelib.pipeline.models import champion_of, judged
 from featurelib.registry.aliases import hold
 from featurelib.registry.audit import Decision
@@ -96,13 +96,20 @@ def _train_one(context: Context, name: str, model: ModelSpec, comment: str) -> S
 
 
 def submission_id(context: Surroundings, name: str, model: ModelSpec) -> str:
-    """Return the identity of a model by what it is made from: its spec, the content of the training set.
+    """Return the identity of a model by what it is made from.
 
+    That is its spec, the content of the training set and the text of the modules its functions are in.
     What judges a model and what describes it make no other one.
     """
     content = training_content(context)
     identity = None if content is None else (content.rows, content.content)
-    made_from = hashlib.sha256(f"{spec_hash(model, exclude=_NOT_TRAINED)} {identity}".encode()).hexdigest()
+    written = [
+        module_sha256(context.project.folder, spec.function)
+        for spec in model.estimators.values()
+        if spec.function is not None
+    ]
+    parts = [spec_hash(model, exclude=_NOT_TRAINED), str(identity), *written]
+    made_from = hashlib.sha256(" ".join(parts).encode()).hexdigest()
     return f"{name}-{made_from[:16]}"
 
 
