@@ -6,8 +6,9 @@ import hashlib
 import importlib.util
 import sys
 from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Never
 
 from pyspark import cloudpickle
 
@@ -16,6 +17,14 @@ from featurelib.training.function_model import LearnerCode
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+
+class _FromText(SourceFileLoader):
+    """Reads the text itself: cached bytecode is told apart by its second and its size alone."""
+
+    def path_stats(self, path: object) -> Never:
+        """Say that there are none, by which importlib knows not to look for bytecode."""
+        raise OSError(path)
 
 
 def pipeline_function(folder: str, reference: str) -> Callable[[DataFrame], DataFrame]:
@@ -76,7 +85,7 @@ def _named(folder: str, reference: str, *, what: str) -> tuple[object, Path]:
     text = hashlib.sha256(str(path.resolve()).encode() + path.read_bytes()).hexdigest()[:8]
     unique = f"featurelib_pipeline_{text}_{module_name}"
     if unique not in sys.modules:
-        spec = importlib.util.spec_from_file_location(unique, path)
+        spec = importlib.util.spec_from_file_location(unique, path, loader=_FromText(unique, str(path)))
         if spec is None or spec.loader is None:
             raise ConfigError(f"{what} {reference!r}", f"Python in {path}", f"correct the {what}'s module")
         module = importlib.util.module_from_spec(spec)
