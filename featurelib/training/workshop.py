@@ -177,11 +177,11 @@ def prepared(
         cores=cores,
         counts=counts,
         label_mean=means["train"],
-        weights=_weights(plan.spec, positive=means["train"]),
+        weights=weights_of(plan.spec, positive=means["train"]),
     )
 
 
-def _weights(spec: PreparationSpec, *, positive: float) -> tuple[float, float] | None:
+def weights_of(spec: PreparationSpec, *, positive: float) -> tuple[float, float] | None:
     """Return what a row of label 0 and of label 1 weighs, ``positive`` being the share of label 1."""
     if not spec.is_weighted:
         return None
