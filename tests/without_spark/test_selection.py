@@ -141,6 +141,10 @@ def test_bounds_are_numpys():
 
     assert outlier_bounds(values, Outliers(method="iqr")) == (-1.0, 7.0)
     assert outlier_bounds(values, Outliers(method="winsorize", bounds=(0.0, 0.5))) == (1.0, 3.0)
+    assert outlier_bounds(values, Outliers(method="cap", bounds=(2, 50))) == (2.0, 50.0)
+    assert outlier_bounds(values, Outliers(method="zscore", bounds=(1,))) == pytest.approx(
+        (22 - np.std(values[:5], ddof=1), 22 + np.std(values[:5], ddof=1)), abs=1e-9
+    )
     assert outlier_bounds(np.array([np.nan, 2.0]), Outliers(method="zscore")) is None
 
 
