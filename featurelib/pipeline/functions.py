@@ -6,8 +6,9 @@ import hashlib
 import importlib.util
 import sys
 from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Never
 
 from pyspark import cloudpickle
 
@@ -16,6 +17,14 @@ from featurelib.training.function_model import LearnerCode
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+
+class _FromText(SourceFileLoader):
+    """Reads the text itself: cached bytecode is told apart by its second and its size alone."""
+
+    def path_stats(self, path: object) -> Never:
+        """Say that there are none, by which importlib knows not to look for bytecode."""
+        raise OSError(path)
 
 
 def pipeline_function(folder: str, reference: str) -> Callable[[DataFrame], DataFrame]:
@@ -50,21 +59,35 @@ def learner_code(folder: str, reference: str) -> LearnerCode:
             f"a class in {path} with fit, predict, save and load",
             "write it as docs/training.md shows",
         )
-    return LearnerCode(found, hashlib.sha256(path.read_bytes()).hexdigest())
+    return LearnerCode(found, module_sha256(folder, reference))
+
+
+def module_sha256(folder: str, reference: str) -> str:
+    """Return the SHA-256 of the text of ``module:name``; nothing of it is run.
+
+    Raises:
+        ConfigError: the module does not exist.
+    """
+    path = Path(folder) / f"{reference.partition(':')[0]}.py"
+    if not path.is_file():
+        raise ConfigError(f"function {reference!r}", f"a file {path}", "create it, or correct the module")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _named(folder: str, reference: str, *, what: str) -> tuple[object, Path]:
     module_name, _, function_name = reference.partition(":")
     path = Path(folder) / f"{module_name}.py"
-    unique = (
-        f"featurelib_pipeline_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}_{module_name}"
-    )
+    if not path.is_file():
+        raise ConfigError(
+            f"{what} {reference!r}", f"a file {path}", f"create it, or correct the {what}'s module"
+        )
+    # A module whose text has changed is another one: what runs is what its hash says.
+    text = hashlib.sha256(str(path.resolve()).encode() + path.read_bytes()).hexdigest()[:8]
+    unique = f"featurelib_pipeline_{text}_{module_name}"
     if unique not in sys.modules:
-        spec = importlib.util.spec_from_file_location(unique, path)
-        if spec is None or spec.loader is None or not path.is_file():
-            raise ConfigError(
-                f"{what} {reference!r}", f"a file {path}", f"create it, or correct the {what}'s module"
-            )
+        spec = importlib.util.spec_from_file_location(unique, path, loader=_FromText(unique, str(path)))
+        if spec is None or spec.loader is None:
+            raise ConfigError(f"{what} {reference!r}", f"Python in {path}", f"correct the {what}'s module")
         module = importlib.util.module_from_spec(spec)
         sys.modules[unique] = module
         spec.loader.exec_module(module)

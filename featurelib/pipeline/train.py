@@ -21,7 +21,7 @@ from featurelib.pipeline.build_training_set import training_content
 from featurelib.pipeline.card import file_card
 from featurelib.pipeline.context import Context, StepResult, Surroundings
 from featurelib.pipeline.definitions import check_features, features_hash, short_definitions
-from featurelib.pipeline.functions import learner_code
+from featurelib.pipeline.functions import learner_code, module_sha256
 from featurelib.pipeline.models import champion_of, judged
 from featurelib.pipeline.reference import reference
 from featurelib.pipeline.segments import keep_segments
@@ -135,11 +135,12 @@ def _train_one(context: Context, name: str, model: ModelSpec, comment: str) -> S
 
 
 def submission_id(context: Surroundings, name: str, model: ModelSpec) -> str:
-    """Return the identity of a model by what it is made from: its spec, the content of the training set.
+    """Return the identity of a model by what it is made from.
 
+    That is its spec, the content of the training set and the text of the modules its functions are in.
     What judges a model and what describes it make no other one.
     """
-    return f"{name}-{_made_from(context, spec_hash(model, exclude=_NOT_TRAINED))[:16]}"
+    return f"{name}-{_made_from(context, model, but=_NOT_TRAINED)[:16]}"
 
 
 def search_journal(context: Surroundings, name: str, model: ModelSpec) -> Journal:
@@ -148,14 +149,20 @@ def search_journal(context: Surroundings, name: str, model: ModelSpec) -> Journa
     What the search is made from names it: learners, spaces, tuning and the content of the training set. Its
     limits do not, nor does what happens to the best trial, so that a search goes on with a greater limit.
     """
-    search = _made_from(context, spec_hash(model, exclude=_NOT_TRIED))
-    return Journal(Path(context.project.settings.root) / "searches" / name / f"{search[:16]}.jsonl", search)
+    search = _made_from(context, model, but=_NOT_TRIED)
+    return Journal(context.project.settings.work_folder / "searches" / name / f"{search[:16]}.jsonl", search)
 
 
-def _made_from(context: Surroundings, spec: str) -> str:
+def _made_from(context: Surroundings, model: ModelSpec, *, but: Mapping[str, Any]) -> str:
     content = training_content(context)
     identity = None if content is None else (content.rows, content.content)
-    return hashlib.sha256(f"{spec} {identity}".encode()).hexdigest()
+    written = [
+        module_sha256(context.project.folder, spec.function)
+        for spec in model.estimators.values()
+        if spec.function is not None
+    ]
+    parts = [spec_hash(model, exclude=but), str(identity), *written]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
 def _waiting(context: Context, outbox_id: str) -> Outbox | None:

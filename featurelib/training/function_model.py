@@ -137,7 +137,7 @@ class FunctionModel(Model, DefaultParamsReadable["FunctionModel"], DefaultParams
         """Return the model bound to its class.
 
         Raises:
-            ModelGateError: the module is not the one it was trained with.
+            ModelGateError: the module is not the one it was trained with, or a pickle is inside.
         """
         if code.sha256 != self.getOrDefault(self.codeSha256):
             raise ModelGateError(
@@ -145,6 +145,9 @@ class FunctionModel(Model, DefaultParamsReadable["FunctionModel"], DefaultParams
                 f"a module with sha256 {self.getOrDefault(self.codeSha256)}, found {code.sha256}",
                 "check out the code the model was trained with, or train again",
             )
+        with tempfile.TemporaryDirectory(prefix="featurelib-learner-") as folder:
+            _written(json.loads(self.getOrDefault(self.files)), Path(folder))
+            check_no_pickle(Path(folder), what=f"function {self.getOrDefault(self.reference)}")
         self._code = code
         return self
 
@@ -193,10 +196,7 @@ def _predictor(
 ) -> Callable[[Column], Column]:
     def predict(batches: Iterator[pd.Series]) -> Iterator[pd.Series]:
         with tempfile.TemporaryDirectory(prefix="featurelib-learner-") as folder:
-            for name, text in files.items():
-                path = Path(folder) / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(base64.b64decode(text))
+            _written(files, Path(folder))
             loaded = learner.load(Path(folder))
         for batch in batches:
             values = np.asarray(loaded.predict(_frame(batch, places)), dtype=np.float64)
@@ -207,6 +207,16 @@ def _predictor(
     # A learner takes whole batches; rows keep their other columns in the JVM.
     found: Callable[[Column], Column] = pandas_udf(predict, "double")  # type: ignore[call-overload]
     return found
+
+
+def _written(files: Mapping[str, str], folder: Path) -> None:
+    """Write a learner's files under the folder, and nowhere else."""
+    for name, text in files.items():
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise ModelGateError(f"a learner's file {name!r}", "a path in its folder", "train it again")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(base64.b64decode(text))
 
 
 def _frame(values: pd.Series, places: tuple[str, ...]) -> pd.DataFrame:

@@ -196,7 +196,7 @@ def prepared(  # noqa: PLR0913 - what to take of the frame, part by part
         cores=cores,
         counts=counts,
         label_mean=means["train"],
-        weights=_weights(plan.spec, positive=means["train"]),
+        weights=weights_of(plan.spec, positive=means["train"]),
     )
     return _reweighed(workshop)
 
@@ -233,7 +233,7 @@ def _reweighed(workshop: Workshop) -> Workshop:
     return replace(workshop, weight=weight)
 
 
-def _weights(spec: PreparationSpec, *, positive: float) -> tuple[float, float] | None:
+def weights_of(spec: PreparationSpec, *, positive: float) -> tuple[float, float] | None:
     """Return what a row of label 0 and of label 1 weighs, ``positive`` being the share of label 1."""
     if not spec.is_weighted:
         return None

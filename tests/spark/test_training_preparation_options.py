@@ -80,22 +80,10 @@ def test_gaps_are_filled_by_the_strategy_of_each_feature(spark):
     assert columns_of(spark, mode)[9] == {"place": 3.0, "a": 4.0, "b": 40.0}
 
 
-@pytest.mark.parametrize(
-    ("outliers", "low", "high"),
-    [
-        (Outliers(method="cap", bounds=(2, 50)), 2.0, 50.0),
-        (Outliers(method="winsorize", bounds=(0.1, 0.9)), *np.quantile([1, 2, 3, 4, 100], [0.1, 0.9])),
-        (Outliers(method="iqr"), 2 - 1.5 * 2, 4 + 1.5 * 2),
-        (
-            Outliers(method="zscore", bounds=(1,)),
-            22 - np.std([1, 2, 3, 4, 100], ddof=1),
-            22 + np.std([1, 2, 3, 4, 100], ddof=1),
-        ),
-    ],
-)
-def test_outliers_are_moved_to_bounds_learnt_from_training_rows(spark, outliers, low, high):
-    """Numpy's bounds to 1e-9; a gap stays a gap, and scoring rows are moved to the training bounds."""
-    spec = PreparationSpec(outliers=outliers.model_copy(update={"features": ("a",)}))
+def test_outliers_are_moved_to_bounds_learnt_from_training_rows(spark):
+    """A gap stays a gap, whatever Spark's least and greatest make of null and NaN; scoring rows obey as well."""
+    spec = PreparationSpec(outliers=Outliers(method="winsorize", bounds=(0.1, 0.9), features=("a",)))
+    low, high = np.quantile([1, 2, 3, 4, 100], [0.1, 0.9])
     preparation = fitted(spark, spec)
     found = columns_of(spark, preparation, [*ROWS, (7, "2014-01-01", "x", 1e9, 1.0, None), NEVER])
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from featurelib.errors import ModelGateError
-from featurelib.preparation_specs import Outliers, Select
+from featurelib.preparation_specs import ClassWeights, Outliers, PreparationSpec, Sampling, Select
 from featurelib.training.encodings import Counts, edges_of
 from featurelib.training.look import Look
 from featurelib.training.number_sql import outlier_bounds
@@ -16,6 +16,7 @@ from featurelib.training.selection import (
     refuse_known_label,
     stability_index,
 )
+from featurelib.training.workshop import weights_of
 
 DRAW = np.random.default_rng(11)
 
@@ -140,6 +141,10 @@ def test_bounds_are_numpys():
 
     assert outlier_bounds(values, Outliers(method="iqr")) == (-1.0, 7.0)
     assert outlier_bounds(values, Outliers(method="winsorize", bounds=(0.0, 0.5))) == (1.0, 3.0)
+    assert outlier_bounds(values, Outliers(method="cap", bounds=(2, 50))) == (2.0, 50.0)
+    assert outlier_bounds(values, Outliers(method="zscore", bounds=(1,))) == pytest.approx(
+        (22 - np.std(values[:5], ddof=1), 22 + np.std(values[:5], ddof=1)), abs=1e-9
+    )
     assert outlier_bounds(np.array([np.nan, 2.0]), Outliers(method="zscore")) is None
 
 
@@ -161,3 +166,19 @@ def test_an_encoding_is_drawn_to_the_mean_of_all():
     assert counts.means("place", smoothing=2.0) == ({"x": (2 + 2 * 0.5) / 5, "y": (0 + 1) / 3}, 0.5)
     assert counts.means("place", smoothing=2.0, before=1) == ({"x": (1 + 1) / 4}, 0.5)
     assert counts.means("place", smoothing=2.0, before=0) == ({}, 0.5)
+
+
+def test_balanced_weights_are_those_of_scikit_learn():
+    """Rows / (2 * rows of the class); sampled negatives weigh more by the share that is left; given ones stand."""
+    from sklearn.utils.class_weight import compute_class_weight
+
+    label = np.array([0] * 8 + [1] * 2)
+    expected = compute_class_weight("balanced", classes=np.array([0, 1]), y=label)
+    balanced = PreparationSpec(class_weights="balanced")
+    given = PreparationSpec(
+        class_weights=ClassWeights(negative=1.0, positive=4.0), sampling=Sampling(negatives=0.5)
+    )
+
+    assert weights_of(balanced, positive=0.2) == pytest.approx(tuple(expected), abs=1e-12)
+    assert weights_of(given, positive=0.2) == (2.0, 4.0)
+    assert weights_of(PreparationSpec(), positive=0.2) is None
