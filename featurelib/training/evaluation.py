@@ -54,6 +54,7 @@ ALL_ROWS = ""
 SCORE = "_score"
 _WHOLE = "_whole"
 _MOST = 1_000_000
+_ROUNDED_TIMES = 4
 _FINE_STEP, _COARSE_STEP = 1e-5, 1e-2
 _EPSILON = float(np.finfo(np.float64).eps)
 
@@ -80,7 +81,8 @@ def tallies(
         block: rows of one block belong together when the uncertainty is estimated, as those of a day; each
             tally then holds its rows by block too.
         most: so many counts may reach the driver; where exact scores need more they are rounded, in a
-            second pass, and the tallies say so.
+            second pass, and the tallies say so. Where rounded ones still need more than four times as many,
+            there are no slices.
 
     Returns:
         A tally for ``("", "")``, all rows, and for each ``(column, value)``.
@@ -91,8 +93,11 @@ def tallies(
     whole = _counted(scored, label=label, slices=(), block=None, step=_FINE_STEP).toPandas()
     if block is None and not slices:
         return _by_group(whole, is_exact=False)
-    coarse = _counted(scored, label=label, slices=slices, block=block, step=_COARSE_STEP).toPandas()
-    found = _by_group(coarse, is_exact=False)
+    coarse = _counted(scored, label=label, slices=slices, block=block, step=_COARSE_STEP)
+    counted = coarse.limit(_ROUNDED_TIMES * most + 1).toPandas()
+    if len(counted) > _ROUNDED_TIMES * most:  # slices with more values than anybody could look at
+        counted = _counted(scored, label=label, slices=(), block=block, step=_COARSE_STEP).toPandas()
+    found = _by_group(counted, is_exact=False)
     (fine,) = _by_group(whole, is_exact=False).values()
     blocks = found[ALL_ROWS, ALL_ROWS].blocks
     found[ALL_ROWS, ALL_ROWS] = Tally(

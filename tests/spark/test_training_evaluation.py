@@ -144,6 +144,9 @@ def test_too_many_scores_are_rounded_and_the_error_is_bounded(spark):
     assert found.brier == pytest.approx(sklearn_metrics.brier_score_loss(label, score), abs=1e-9)
     assert found.rows == 2000
     assert tally.blocks.names == tuple("01234")
+    whole = evaluation.tallies(frame, label="y", slices=["day"], block=F.col("day"), most=1)
+    assert list(whole) == [("", "")]
+    assert whole["", ""].rows.sum() == 2000
 
 
 def test_one_label_alone_has_no_area(spark):

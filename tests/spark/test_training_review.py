@@ -242,7 +242,8 @@ def test_trees_of_mllib_are_explained_row_by_row(linear, forest, tmp_path):
     rows = training.where("_split = 'test'").orderBy("key").limit(15)
     places = tuple(forest.review["explanation"]["background"]["places"])
     background = explain.Background(places)
-    vectors = PipelineModel(stages=forest.model.stages[:-1]).transform(training.where("_split = 'train'"))
+    prepared = PipelineModel(stages=list(forest.model.stages[:-1]))
+    vectors = prepared.transform(training.where("_split = 'train'"))
     boosted = GBTClassifier(featuresCol=VECTOR["tree"], labelCol="late", maxIter=4, maxDepth=4, seed=1).fit(
         vectors
     )

@@ -55,3 +55,21 @@ def test_an_unknown_run_is_refused_without_a_session(
     assert run(["train", "--from-run", "abc", "--pipeline", str(folder)]) == 4
 
     assert "featurelib models --json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--model", "returns", "--key", "order=7"), "Did you mean 'order_id'"),
+        (("--model", "return", "--key", "order_id=7"), "Did you mean 'returns'"),
+        (("--model", "returns", "--key", "order_id"), "--key id=17"),
+        (("--model", "returns", "--key", "order_id=7", "--method", "shap"), "one of contributions, lime"),
+    ],
+)
+def test_a_wrong_question_about_a_prediction_is_refused(
+    tmp_path: Path, arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A key column, a model or a method that is none ends with 2 before anything starts."""
+    assert run(["explain", *arguments, "--pipeline", str(write_project(tmp_path))]) == 2
+
+    assert said in capsys.readouterr().err
