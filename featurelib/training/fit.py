@@ -127,8 +127,10 @@ def train_model(
         )
     try:
         with watch.step("tune"):
-            with folded(training, model, features=features, label=label, key=options.key) as folds:
-                objective = trial_objective(workshop, folds, usable)
+            with (
+                folded(training, model, features=features, label=label, key=options.key) as folds,
+                trial_objective(workshop, folds, usable) as objective,
+            ):
                 searched = tuner.search(usable, objective, on_trial=options.on_trial)
             trials = searched.trials
         with watch.step("refit"):

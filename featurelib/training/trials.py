@@ -4,46 +4,81 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pyspark.storagelevel import StorageLevel
 
 from featurelib.specs import EstimatorSpec
 from featurelib.training import evaluation
 from featurelib.training.estimators import LABEL
+from featurelib.training.preparation import ROW_HASH, VECTOR, is_sampled
 from featurelib.training.tuning import Measured, Objective, Parameter, Trial
 from featurelib.training.workshop import Workshop
 from featurelib.tuning_specs import ITERATIONS
 
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
+
+@dataclass(frozen=True)
+class _Cut:
+    """The rows that trials are fitted on and measured on, alone and cached: each trial reads them often."""
+
+    place: Workshop
+    train: DataFrame
+    validate: DataFrame
+
+    def share(self, share: float) -> DataFrame:
+        """Return a share of the rows to fit on; a smaller one is part of a greater one."""
+        if share == 1:
+            return self.train
+        return self.train.where(is_sampled(self.place.model.tuning.sample * share))
+
+
+@contextmanager
 def trial_objective(
     workshop: Workshop, folds: Sequence[Workshop], usable: Mapping[str, EstimatorSpec]
-) -> Objective:
-    """Return what fits and measures a trial: on the folds where there are any, else on the validation rows.
+) -> Iterator[Objective]:
+    """Give what fits and measures a trial: on the folds where there are any, else on the validation rows.
 
-    The value is the mean over folds; the threshold is that of all their rows together.
+    The value is the mean over folds; the threshold is that of all their rows together. Rows are cached until
+    the end.
     """
     tuning = workshop.model.tuning
+    cuts = [_cut(place) for place in folds or [workshop]]
 
-    def tally_of(trial: Trial, place: Workshop) -> evaluation.Tally:
+    def tally_of(trial: Trial, cut: _Cut) -> evaluation.Tally:
         parameters, share = trial.parameters, trial.share
         if tuning.rungs_of == "iterations":
             parameters, share = fewer_iterations(parameters, share), 1.0
-        estimator = place.estimator(usable[trial.estimator], parameters, at_once=tuning.parallelism)
-        scored = evaluation.with_score(estimator.fit(place.sampled(share)).transform(place.of("validate")))
+        estimator = cut.place.estimator(usable[trial.estimator], parameters, at_once=tuning.parallelism)
+        scored = evaluation.with_score(estimator.fit(cut.share(share)).transform(cut.validate))
         return evaluation.tallies(scored, label=LABEL)[evaluation.ALL_ROWS, evaluation.ALL_ROWS]
 
     def objective(trial: Trial) -> Measured:
-        tallies = [tally_of(trial, place) for place in folds or [workshop]]
+        tallies = [tally_of(trial, cut) for cut in cuts]
         values = tuple(evaluation.metric_of(tally, tuning.metric) for tally in tallies)
-        return Measured(
-            statistics.fmean(values),
-            evaluation.best_f1_threshold(together(tallies)),
-            folds=values if folds else (),
-        )
+        threshold = evaluation.best_f1_threshold(together(tallies))
+        return Measured(statistics.fmean(values), threshold, folds=values if folds else ())
 
-    return objective
+    try:
+        yield objective
+    finally:
+        for cut in cuts:
+            cut.train.unpersist()
+            cut.validate.unpersist()
+
+
+def _cut(place: Workshop) -> _Cut:
+    def alone(rows: DataFrame) -> DataFrame:
+        columns = [name for name in (LABEL, ROW_HASH, *VECTOR.values()) if name in rows.columns]
+        return rows.select(*columns).persist(StorageLevel.MEMORY_AND_DISK)
+
+    return _Cut(place, alone(place.sampled()), alone(place.of("validate")))
 
 
 def fewer_iterations(parameters: Mapping[str, Parameter], share: float) -> dict[str, Parameter]:

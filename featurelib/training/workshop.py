@@ -36,10 +36,9 @@ class Workshop:
         """Return the rows of these parts of the split."""
         return self.rows.where(F.col(SPLIT).isin(*splits))
 
-    def sampled(self, share: float = 1.0) -> DataFrame:
-        """Return the training rows that trials are fitted on, or a share: the less is part of the more."""
-        rows = self.of("train") if self.model.tuning.sample == 1 else self.of("train").where(_SAMPLED)
-        return rows if share == 1 else rows.where(is_sampled(self.model.tuning.sample * share))
+    def sampled(self) -> DataFrame:
+        """Return the training rows that trials are fitted on."""
+        return self.of("train") if self.model.tuning.sample == 1 else self.of("train").where(_SAMPLED)
 
     def estimator(self, spec: EstimatorSpec, parameters: Mapping[str, Any], *, at_once: int) -> Any:  # noqa: ANN401 - an untyped pyspark estimator
         """Return an unfitted estimator; ``at_once`` is how many are fitted beside each other."""
