@@ -399,6 +399,16 @@ def _check_derived(
 # --- models ---------------------------------------------------------------------------------------------
 
 
+def _check_budget(draft: Draft, path: KeyPath, model: ModelSpec) -> None:
+    if model.tuning.budget is not None and draft.settings is not None and draft.settings.cost is None:
+        draft.refuse(
+            (*path, "tuning", "budget"),
+            f"a budget of {model.tuning.budget:g}, and the settings do not say what an hour costs",
+            "cost.per_hour",
+            "write cost: {per_hour: 0.40, currency: EUR} into conf/base.yaml, or give max_seconds",
+        )
+
+
 def _check_model(
     draft: Draft, name: str, model: ModelSpec, features: Mapping[str, FeatureType | None]
 ) -> None:
@@ -416,6 +426,7 @@ def _check_model(
             given = f"{column!r} is none of the model's features.{nearest(column, chosen)}"
             draft.refuse((*path, "categorical", index), given, "features only")
     _check_groups(draft, path, model, features)
+    _check_budget(draft, path, model)
     for column in chosen:
         kind = features[column]
         if kind == "string" and column not in model.categorical:

@@ -36,6 +36,8 @@ _MEANING = {  # what a query means must not depend on where it runs
 }
 _SPEED = {  # methods above HotSpot's limit are never compiled: better that Spark does not make them
     "spark.sql.codegen.hugeMethodLimit": "8000",
+    # Trials that are fitted beside each other have a pool each; all else is first in, first out.
+    "spark.scheduler.mode": "FAIR",
 }
 _SECRETS = rf"(?i){HIDDEN_NAME}|{HIDDEN_ADDRESS}"
 _REDACTION = "spark.redaction.regex"
@@ -121,7 +123,12 @@ def session_conf(settings: SparkSettings, *, remote: str | None, launched: bool)
         "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
     }
     if remote:
-        static = ("spark.sql.extensions", "spark.sql.catalog.spark_catalog", "spark.ui.showConsoleProgress")
+        static = (
+            "spark.sql.extensions",
+            "spark.sql.catalog.spark_catalog",
+            "spark.scheduler.mode",
+            "spark.ui.showConsoleProgress",
+        )
         conf = {key: value for key, value in conf.items() if key not in static}
         return _redacted({**conf, **settings.conf})
     if not launched:

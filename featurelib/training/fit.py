@@ -32,7 +32,7 @@ from featurelib.training.segments import (
     trained_segments,
 )
 from featurelib.training.smaller import Comparison
-from featurelib.training.trials import ensemble_trials, trial_objective, with_best_parameters
+from featurelib.training.trials import cut_for_trials, ensemble_trials, trial_objective, with_best_parameters
 from featurelib.training.tuning import OnTrial, Searched, Tuner
 from featurelib.training.workshop import AS_OF, Workshop, prepared
 
@@ -145,8 +145,10 @@ def train_model(
     try:
         with watch.step("tune"):
             bench = Bench(usable, at_once=model.tuning.parallelism, code=options.code)
-            with folded(training, model, features=features, label=label, key=options.key) as folds:
-                places = [*folds] or [workshop]
+            with (
+                folded(training, model, features=features, label=label, key=options.key) as folds,
+                cut_for_trials([*folds] or [workshop]) as places,
+            ):
                 searched, smaller = _tuned(places, model.tuning, bench, tuner, options.on_trial)
             trials, bench = searched.trials, with_best_parameters(bench, searched.trials)
         with watch.step("refit"):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
+
+from pyspark.storagelevel import StorageLevel
 
 from featurelib.specs import Tuning
 from featurelib.training.learners import Bench, Fitted, fit_learner
@@ -19,6 +22,30 @@ from featurelib.tuning_specs import ITERATIONS
 
 if TYPE_CHECKING:
     from pyspark.ml import Model
+
+
+@contextmanager
+def cut_for_trials(places: Sequence[Workshop]) -> Iterator[list[Workshop]]:
+    """Give the workshops with their sampled training rows and validation rows cached alone, until the end.
+
+    Each trial reads these many times over, and should not walk past all the others.
+    """
+    cut = [
+        replace(
+            place,
+            alone={
+                "train": place.sample().persist(StorageLevel.MEMORY_AND_DISK),
+                "validate": place.of("validate").persist(StorageLevel.MEMORY_AND_DISK),
+            },
+        )
+        for place in places
+    ]
+    try:
+        yield cut
+    finally:
+        for place in cut:
+            for rows in place.alone.values():
+                rows.unpersist()
 
 
 def trial_objective(places: Sequence[Workshop], tuning: Tuning, bench: Bench) -> Objective:

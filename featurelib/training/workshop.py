@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
@@ -47,6 +47,7 @@ class Workshop:
         label_mean: of the training rows.
         weights: what a row of label 0 and of label 1 weighs in a fit; None where all weigh alike.
         weight: of a row in a fit beside that, None where groups weigh alike.
+        alone: rows of single parts that are cached by themselves.
     """
 
     rows: DataFrame
@@ -57,6 +58,7 @@ class Workshop:
     label_mean: float
     weights: tuple[float, float] | None = None
     weight: Column | None = None
+    alone: Mapping[str, DataFrame] = field(default_factory=dict)
 
     @property
     def measures(self) -> Measures:
@@ -70,18 +72,24 @@ class Workshop:
 
     def of(self, *splits: str) -> DataFrame:
         """Return the rows of these parts of the split, all of them, as they are measured."""
+        if len(splits) == 1 and splits[0] in self.alone:
+            return self.alone[splits[0]]
         return self.rows.where(F.col(SPLIT).isin(*splits))
 
     def fitting(self, *splits: str) -> DataFrame:
         """Return the rows of these parts that a model is fitted on, with what they weigh."""
         return self._weighed(self.of(*splits))
 
+    def sample(self) -> DataFrame:
+        """Return the training rows that trials are fitted on."""
+        return self.of("train") if self.model.tuning.sample == 1 else self.of("train").where(_SAMPLED)
+
     def sampled(self, share: float = 1.0) -> DataFrame:
         """Return the training rows that trials are fitted on, with what they weigh.
 
         Of a share, the less is part of the more.
         """
-        rows = self.of("train") if self.model.tuning.sample == 1 else self.of("train").where(_SAMPLED)
+        rows = self.sample()
         return self._weighed(rows if share == 1 else rows.where(is_sampled(self.model.tuning.sample * share)))
 
     def watched(self, fitted: DataFrame) -> DataFrame:
