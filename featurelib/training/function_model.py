@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from pyspark.ml import Model
 from pyspark.ml.functions import array_to_vector, vector_to_array
 from pyspark.ml.param import Param, Params, TypeConverters
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 _MOST_NUMBERS = 250_000_000
+_SAVED = "name string, content string"
+_RAISED = ""
 
 
 @dataclass(frozen=True)
@@ -69,14 +72,16 @@ class Request:
 def fit_function(
     rows: DataFrame, *, reference: str, code: Resolve | None, parameters: Mapping[str, Any], request: Request
 ) -> FunctionModel:
-    """Fit a learner of the pipeline's folder in this process, on all rows in the order of their hash.
+    """Fit a learner of the pipeline's folder in one Spark task, on all rows in the order of their hash.
 
-    Its frame has the places of the linear vector: numbers scaled, categories one-hot.
+    Its frame has the places of the linear vector: numbers scaled, categories one-hot. Trials that run beside
+    each other are tasks of their own, so a cluster fits as many at a time as it has slots.
 
     Raises:
         ConfigError: nobody said where the pipeline's functions are.
         FrameError: the rows are more than one machine should hold.
-        ModelGateError: the learner saves a pickle.
+        LearnerError: the learner raised.
+        ModelGateError: it saved a pickle.
     """
     if code is None:
         raise ConfigError(
@@ -90,22 +95,12 @@ def fit_function(
             f"at most {_MOST_NUMBERS:,} numbers",
             "set tuning.sample and preparation.sampling lower, select features, or take a learner of Spark's",
         )
-    collected = (
-        rows.select(ROW_HASH, LABEL, vector_to_array(F.col(VECTOR["linear"])).alias("values"))
-        .toPandas()
-        .sort_values(ROW_HASH, kind="stable")
-    )
-    features = _frame(collected["values"], request.places)
-    learner = found.learner()
-    learner.fit(features, collected[LABEL].to_numpy(), parameters=dict(parameters), seed=request.seed)
-    with tempfile.TemporaryDirectory(prefix="featurelib-learner-") as folder:
-        learner.save(Path(folder))
-        check_no_pickle(Path(folder), what=f"function {reference}")
-        files = {
-            path.relative_to(folder).as_posix(): base64.b64encode(path.read_bytes()).decode()
-            for path in sorted(Path(folder).rglob("*"))
-            if path.is_file()
-        }
+    given = rows.select(ROW_HASH, LABEL, vector_to_array(F.col(VECTOR["linear"])).alias("values"))
+    fit = _fitter(found.learner, dict(parameters), request)
+    ordered = given.repartition(1).sortWithinPartitions(ROW_HASH)
+    files = {row["name"]: row["content"] for row in ordered.mapInArrow(fit, _SAVED).collect()}
+    if _RAISED in files:
+        raise LearnerError(base64.b64decode(files[_RAISED]).decode())
     model = FunctionModel()
     model._set(
         reference=reference,
@@ -116,6 +111,44 @@ def fit_function(
         suffix=request.suffix,
     )
     return model.bound(found)
+
+
+class LearnerError(Exception):
+    """What a learner raised where it was fitted, by its name and text."""
+
+
+def _fitter(
+    learner: type[Any], parameters: Mapping[str, Any], request: Request
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """Return what fits a learner on the only partition's rows and yields its files, or what it raised."""
+
+    def fit(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        rows = pa.Table.from_batches(batches)
+        try:
+            files = _learnt(learner, rows, parameters, request)
+        except Exception as error:  # noqa: BLE001 - it is the outcome; raised here, Spark would try it again
+            files = {_RAISED: base64.b64encode(f"{type(error).__name__}: {error}".encode()).decode()}
+        yield pa.record_batch({"name": list(files), "content": list(files.values())})
+
+    return fit
+
+
+def _learnt(
+    learner: type[Any], rows: pa.Table, parameters: Mapping[str, Any], request: Request
+) -> dict[str, str]:
+    values = rows["values"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    features = pd.DataFrame(
+        values.reshape(rows.num_rows, len(request.places)), columns=_distinct(request.places)
+    )
+    fitted = learner()
+    fitted.fit(features, rows[LABEL].to_numpy(), parameters=dict(parameters), seed=request.seed)
+    with tempfile.TemporaryDirectory(prefix="featurelib-learner-") as folder:
+        fitted.save(Path(folder))
+        return {
+            path.relative_to(folder).as_posix(): base64.b64encode(path.read_bytes()).decode()
+            for path in sorted(Path(folder).rglob("*"))
+            if path.is_file()
+        }
 
 
 class FunctionModel(Model, DefaultParamsReadable["FunctionModel"], DefaultParamsWritable):

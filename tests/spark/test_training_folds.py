@@ -18,8 +18,9 @@ from featurelib.tables.faults import VARIABLE, InjectedFault
 from featurelib.training.fit import TrainingOptions, train_model
 from featurelib.training.folds import fold_frames, folded
 from featurelib.training.journal import Journal
+from featurelib.training.learners import Bench
 from featurelib.training.search import TrialSearch
-from featurelib.training.trials import fewer_iterations, trial_objective
+from featurelib.training.trials import cut_for_trials, fewer_iterations, trial_objective
 from featurelib.training.tuning import Measured, Trial
 
 SCHEMA = "key string, as_of_ts string, place string, signal double, late int, _split string"
@@ -156,12 +157,11 @@ def test_a_trial_on_folds_is_their_mean(training):
     model = model_of(folds=Folds(kind="stratified", count=2), rungs=(0.5,), rungs_of="iterations")
     trial = Trial(0, "linear", "logistic_regression", {"max_iter": 4, "reg_param": 0.01}, "roc_auc")
     with folded(training, model, features=FEATURES, label="late", key=("key",)) as folds:
-        with trial_objective(folds[0], folds, model.estimators) as objective:
-            measured = objective(trial)
-        alone = []
-        for fold in folds:
-            with trial_objective(fold, [], model.estimators) as objective:
-                alone.append(objective(trial))
+        with cut_for_trials(folds) as places:
+            measured = trial_objective(places, model.tuning, Bench(model.estimators))(trial)
+            cut = [place.of("validate") for place in places]
+        assert not any(rows.is_cached for rows in cut)
+        alone = [trial_objective([fold], model.tuning, Bench(model.estimators))(trial) for fold in folds]
 
     assert measured.folds == pytest.approx([one.value for one in alone])
     assert measured.value == pytest.approx(sum(measured.folds) / 2)
