@@ -289,6 +289,7 @@ def documented() -> str:
         specs.Split,
         specs.ModelSpec,
         specs.EstimatorSpec,
+        specs.Segments,
         specs.Tuning,
         specs.Gate,
         specs.QualityRule,
