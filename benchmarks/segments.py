@@ -10,6 +10,7 @@ another in one process, in CPU seconds, divided by the cores: nothing is read, m
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import sys
@@ -193,11 +194,15 @@ def main() -> None:
         }
         return packed(costs, slots=asked.cores, rows=counts, most_rows=3_000_000)
 
+    in_fits: list[float] = []
+
     def ours(names: range = range(asked.slices)) -> None:
         found = (
             fitted_in_packs(rows, packs(names), settings).select("segment", "outcome", "booster").collect()
         )
-        failed = [row["outcome"] for row in found if '"own"' not in row["outcome"]]
+        outcomes = [json.loads(row["outcome"]) for row in found]
+        in_fits.append(sum(outcome["cpu_seconds"] for outcome in outcomes))
+        failed = [outcome for outcome in outcomes if outcome["state"] != "own"]
         if failed or len(found) != len(names):
             raise SystemExit(f"{len(found)} of {len(names)} slices, {failed[:1]}")
 
@@ -234,6 +239,10 @@ def main() -> None:
     print(f"\nalone in one process: {alone_cpu:.1f} CPU s; the ideal on {asked.cores} cores: {ideal:.1f} s")
     by_clock, by_cpu = ideal / ours_.median, alone_cpu / cpu
     print(f"share of the ideal: {by_clock:.2f} by the clock, {by_cpu:.2f} by CPU seconds of all processes")
+    fits = statistics.median(in_fits[1:])
+    print(
+        f"of the CPU seconds of all processes {fits:.1f}, {fits / cpu:.2f}, are the fits' own in their tasks"
+    )
     for other in others:
         seconds, cpus = ours_.median / other.median, cpu / statistics.median(other.cpu)
         print(f"beside {other.name}: {seconds:.2f}x its time, {cpus:.2f}x its CPU seconds")

@@ -295,6 +295,7 @@ def _is_spec(kind: object) -> bool:
         specs.ModelSpec,
         specs.EstimatorSpec,
         *(kind for kind in vars(preparation_specs).values() if _is_spec(kind)),
+        specs.Segments,
         specs.Tuning,
         specs.Gate,
         specs.FairnessDemands,
