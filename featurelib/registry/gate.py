@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from featurelib.specs import Gate
 
+_NEXT = "the next one will if it can: with new data, or with another tuning.seed"
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -113,7 +115,7 @@ def _champion(
     allowed = f"less the {gate.worse_than_champion:.4f} allowed"
     if f"{name}_difference" not in figures:
         if gate.significant:
-            return False, "it was not compared with this champion on the same rows: train it again"
+            return False, f"it was not compared with this champion on the same rows, {_NEXT}"
         return _at_least(
             gate.metric,
             value,
@@ -152,7 +154,7 @@ def demands_of(gate: Gate) -> list[tuple[str, float, bool]]:
 def _bounded(figures: Mapping[str, Any], name: str, bound: float, *, at_least: bool) -> tuple[bool, str]:
     words, value = name.replace("_", " "), figures.get(name)
     if value is None:
-        return False, f"{words} was not measured: train it again, with rows and groups it can be measured on"
+        return False, f"{words} was not measured at its training, {_NEXT}"
     met = value >= bound if at_least else value <= bound
     kept = "keeps to" if met else "misses"
     return met, f"{words} {value:.4f} {kept} the {'least' if at_least else 'most'} allowed, {bound:.4f}"

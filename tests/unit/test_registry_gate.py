@@ -79,7 +79,7 @@ COMPARED = {
         ({"significant": True}, COMPARED, False, "within chance"),
         ({"significant": True, "worse_than_champion": 0.005}, COMPARED, True, "beyond chance"),
         ({"significant": True}, {**COMPARED, "champion_roc_auc_difference_low": 0.001}, True, "p 0.080"),
-        ({"significant": True}, {}, False, "train it again"),
+        ({"significant": True}, {}, False, "was not compared with this champion"),
     ],
 )
 def test_the_champion_on_the_same_rows(rules, figures, passed, said):
@@ -118,7 +118,7 @@ def test_the_champion_on_the_same_rows(rules, figures, passed, said):
         ({"drift": 0.25}, {"drift": 0.3}, False, "drift 0.3000 misses"),
         ({"seconds_per_1000_rows": 1.0}, {"seconds_per_1000_rows": 0.5}, True, "seconds per 1000 rows"),
         ({"megabytes": 10}, {"megabytes": 11}, False, "megabytes 11.0000"),
-        ({"megabytes": 10}, {}, False, "was not measured: train it again"),
+        ({"megabytes": 10}, {}, False, "megabytes was not measured at its training, the next one will"),
     ],
 )
 def test_further_demands(rules, figures, passed, said):
