@@ -11,6 +11,8 @@ PLAIN_TYPES: Final = ("string", "boolean", "int", "long", "double", "date", "tim
 NUMERIC_TYPES: Final = frozenset({"int", "long", "double", "decimal"})
 ORDERED_TYPES: Final = NUMERIC_TYPES | {"date", "timestamp_utc", "string"}
 """Families of types, see :func:`family`."""
+KEY_TYPES: Final = frozenset({"string", "boolean", "int", "long", "date"})
+"""Types whose values are equal or unequal for sure."""
 
 _DECIMAL: Final = re.compile(r"decimal\( *([0-9]{1,2}) *, *([0-9]{1,2}) *\)")
 _MOST_DIGITS: Final = 38

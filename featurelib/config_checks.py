@@ -7,8 +7,9 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from featurelib.column_types import NUMERIC_TYPES, ORDERED_TYPES, family
+from featurelib.column_types import KEY_TYPES, NUMERIC_TYPES, ORDERED_TYPES, family
 from featurelib.config_draft import Draft
+from featurelib.config_model_checks import FeatureType, check_model
 from featurelib.config_tree import KeyPath
 from featurelib.derived import columns_of_derived
 from featurelib.errors import nearest
@@ -20,23 +21,17 @@ from featurelib.specs import (
     FeatureDefinition,
     FeatureView,
     LandedTable,
-    ModelSpec,
-    Segments,
     Source,
-    select_names,
 )
 
 __all__ = ["check_all", "source_types"]
 
-FeatureType = str
-"""A column type, ``list`` or ``map``."""
 Types = Mapping[str, ColumnType | None]
 
-_KEY_TYPES = frozenset({"string", "boolean", "int", "long", "date"})
 _NEEDS = {
     **dict.fromkeys(OF_NUMBERS, (NUMERIC_TYPES, "a number")),
     **dict.fromkeys(OF_ORDERED, (ORDERED_TYPES, "a number, text, date or instant")),
-    "by": (_KEY_TYPES, "a text, whole number, boolean or date"),
+    "by": (KEY_TYPES, "a text, whole number, boolean or date"),
 }
 
 
@@ -52,7 +47,7 @@ def check_all(draft: Draft) -> None:
         _check_view(draft, name, view, sources.get(view.source))
     features = _check_derived(draft, _check_feature_names(draft, sources))
     for name, model in draft.models.items():
-        _check_model(draft, name, model, features)
+        check_model(draft, name, model, features)
     _check_dates(draft)
 
 
@@ -397,100 +392,6 @@ def _check_derived(
 
 
 # --- models ---------------------------------------------------------------------------------------------
-
-
-def _check_budget(draft: Draft, path: KeyPath, model: ModelSpec) -> None:
-    if model.tuning.budget is not None and draft.settings is not None and draft.settings.cost is None:
-        draft.refuse(
-            (*path, "tuning", "budget"),
-            f"a budget of {model.tuning.budget:g}, and the settings do not say what an hour costs",
-            "cost.per_hour",
-            "write cost: {per_hour: 0.40, currency: EUR} into conf/base.yaml, or give max_seconds",
-        )
-
-
-def _check_model(
-    draft: Draft, name: str, model: ModelSpec, features: Mapping[str, FeatureType | None]
-) -> None:
-    if len(draft.views) < len(draft.given("views")) or draft.spine is None:
-        return  # what is missing there would be reported here once more
-    path: KeyPath = ("models", name)
-    chosen = select_names(model.features, features)
-    _check_patterns(draft, (*path, "features"), model.features, features)
-    _check_patterns(draft, (*path, "baseline", "features"), model.baseline.features, chosen)
-    for index, step in enumerate(model.lift):
-        _check_patterns(draft, (*path, "lift", index, "features"), step.features, chosen)
-    _check_segments(draft, (*path, "segments"), model.segments, features)
-    for index, column in enumerate(model.categorical):
-        if column not in chosen:
-            given = f"{column!r} is none of the model's features.{nearest(column, chosen)}"
-            draft.refuse((*path, "categorical", index), given, "features only")
-    _check_groups(draft, path, model, features)
-    _check_budget(draft, path, model)
-    for column in chosen:
-        kind = features[column]
-        if kind == "string" and column not in model.categorical:
-            draft.refuse(
-                (*path, "features"),
-                f"feature {column!r} is a string",
-                "numbers",
-                f"add {column} to categorical",
-            )
-        elif kind in {"date", "timestamp_utc", "list", "map"}:
-            draft.refuse(
-                (*path, "features"),
-                f"feature {column!r} is a {kind}",
-                "numbers and categories",
-                f"add '!{column}'",
-            )
-
-
-def _check_segments(
-    draft: Draft, path: KeyPath, segments: Segments | None, features: Mapping[str, FeatureType | None]
-) -> None:
-    """The columns of slices are spine columns or features whose values are equal or unequal for sure."""
-    for index, column in enumerate(segments.by if segments is not None else ()):
-        if column not in features:
-            given = f"{column!r} is no spine column or feature.{nearest(column, features)}"
-            draft.refuse((*path, "by", index), given, "a spine column or a feature")
-        elif features[column] not in {*_KEY_TYPES, None}:
-            given = f"{column!r} is a {features[column]}"
-            draft.refuse((*path, "by", index), given, _NEEDS["by"][1])
-
-
-def _check_groups(draft: Draft, path: KeyPath, model: ModelSpec, columns: Collection[str]) -> None:
-    """Groups are columns of the training set, and a demand on fairness has groups to be measured on."""
-    fairness = model.review.fairness
-    named: list[tuple[KeyPath, str]] = [
-        ((*path, "review", "fairness", "groups", index), column)
-        for index, column in enumerate(fairness.groups if fairness else ())
-    ]
-    if model.mitigation is not None:
-        named.append(((*path, "mitigation", "group"), model.mitigation.group))
-    for place, column in named:
-        if column not in columns:
-            given = f"{column!r} is no spine column or feature.{nearest(column, columns)}"
-            draft.refuse(place, given, "a column of the training set")
-    if model.gate.fairness is not None and fairness is None:
-        draft.refuse(
-            (*path, "gate", "fairness"),
-            "a demand on fairness, and no groups",
-            "groups to compare",
-            "add review: {fairness: {groups: [...]}} to the model",
-        )
-
-
-def _check_patterns(draft: Draft, path: KeyPath, patterns: Sequence[str], names: Collection[str]) -> None:
-    for index, pattern in enumerate(patterns):
-        bare = pattern.removeprefix("!")
-        if not select_names((bare,), names):
-            close = nearest(
-                bare, [*names, *(f"{name.partition('__')[0]}__*" for name in names if "__" in name)]
-            )
-            given = f"{bare!r} matches no spine column or feature.{close}"
-            draft.refuse((*path, index), given, "a name or a pattern such as origin_*")
-    if patterns and not select_names(patterns, names):
-        draft.refuse(path, "no feature is left", "at least one pattern without !")
 
 
 # --- shared ---------------------------------------------------------------------------------------------
