@@ -93,7 +93,7 @@ def _train_one(context: Context, name: str, model: ModelSpec, comment: str) -> S
             waits or _trained(context, name, model, outbox_id=outbox_id, version=version, comment=comment)
         )
     verdict, alias = _judged(context, tracker, registered, model)
-    card = file_card(context.project, registered)
+    card = file_card(context.project, registered, reports=outbox_root(context).parent / "reports")
     context.progress.step(f"{name}: {card}")
     auc = registered.metrics["roc_auc"]
     summary = (
