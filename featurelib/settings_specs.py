@@ -128,11 +128,11 @@ class RunSettings(Spec):
     landing: str
     spark: SparkSettings = SparkSettings()
     tracking: TrackingSettings
+    run_comment: str = unsaid(default="")
     storage: StorageSettings = StorageSettings()
     engine: EngineSettings = EngineSettings()
     cost: CostSettings | None = None
     secrets: dict[str, str] = Field(default_factory=dict, repr=False)
-    run_comment: str = unsaid(default="")
 
     @model_validator(mode="after")
     def _work_is_a_folder(self) -> Self:

@@ -97,15 +97,15 @@ def write_card(card: ModelCard, folder: Path) -> tuple[Path, Path]:
     return folder / PAGE, folder / VALUES
 
 
-def file_card(project: Project, registered: RegisteredModel) -> str:
-    """Write a version's card beside the run report and log it to MLflow; return a sentence about it.
+def file_card(project: Project, registered: RegisteredModel, *, reports: Path) -> str:
+    """Write a version's card below the run reports and log it to MLflow; return a sentence about it.
 
     A card that lacks something is not written: the training goes on, and the sentence says what to give.
     """
     card = card_of(project, registered.name, registered.version)
     if missing_fields(card):
         return f"no model card, it would lack {', '.join(missing_fields(card))}"
-    folder = Path(project.settings.root) / "reports" / "models" / f"{registered.name}-{registered.version}"
+    folder = reports / "models" / f"{registered.name}-{registered.version}"
     try:
         written = write_card(card, folder)
     except OSError as error:

@@ -17,6 +17,8 @@ State = Literal["met", "not met", "not measured"]
 WIDEST_INTERVAL = 0.05
 """The greatest width of a ROC AUC's 95% interval."""
 MOST_CALIBRATION_ERROR = 0.05
+FEWEST_SLICE_ROWS = 100
+"""Below it a slice's figures are luck: the card shows them with their intervals, the checklist does not."""
 MOST_DRIFT = 0.25
 """Above it a feature is usually called shifted (Siddiqi, "Credit Risk Scorecards", 2006)."""
 
@@ -103,9 +105,13 @@ def _calibration(result: Mapping[str, Any], model: ModelSpec) -> Check:
 
 def _slices(result: Mapping[str, Any]) -> Check:
     item, baseline = "slices", result.get("baseline", {}).get("roc_auc")
-    found = [one for one in result.get("slices", ()) if one["roc_auc"] is not None]
+    found = [
+        one
+        for one in result.get("slices", ())
+        if one["roc_auc"] is not None and one["rows"] >= FEWEST_SLICE_ROWS
+    ]
     if not found or baseline is None:
-        return Check(item, "not measured", "no slice has rows of both labels")
+        return Check(item, "not measured", f"no slice has {FEWEST_SLICE_ROWS} rows and both labels")
     lowest = min(found, key=lambda one: float(one["roc_auc"]))
     said = (
         f"lowest of {len(found)} ROC AUC {lowest['roc_auc']:.3f}, {lowest['column']} {lowest['value']} "

@@ -111,7 +111,7 @@ def _train_one(context: Context, name: str, model: ModelSpec, comment: str) -> S
     # Before it is judged, which marks the version as done: a rerun after a crash comes by here again.
     slices = keep_segments(context, tracker, registered, model)
     verdict, alias = _judged(context, tracker, registered, model)
-    card = file_card(context.project, registered)
+    card = file_card(context.project, registered, reports=outbox_root(context).parent / "reports")
     context.progress.step(f"{name}: {card}")
     metric, shown = ("r2", "R2") if model.task == "regression" else ("roc_auc", "ROC AUC")
     figures = [registered.metrics.get(name) for name in (metric, f"baseline_{metric}")]

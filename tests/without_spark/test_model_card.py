@@ -53,8 +53,10 @@ RESULT: dict[str, Any] = {
     "baseline": {"name": "amount", "roc_auc": 0.6, "pr_auc": 0.4},
     "importance": [["amount", 1.0]],
     "slices": [
-        {"column": "channel", "value": "web", "rows": 60, "positives": 10, "roc_auc": 0.55, "precision": 0.5,
+        {"column": "channel", "value": "web", "rows": 600, "positives": 10, "roc_auc": 0.55, "precision": 0.5,
          "recall": 0.4, "calibration_error": 0.03, "intervals": {"roc_auc": [0.5, 0.6]}},
+        {"column": "channel", "value": "fax", "rows": 5, "positives": 1, "roc_auc": 0.0, "precision": 0.0,
+         "recall": 0.0, "calibration_error": 0.3, "intervals": {}},
     ],
     "review": {
         "periods": {part: {"rows": 100, "positives": 20, "from": "2024-01-01 00:00", "to": "2024-01-31 00:00"}
