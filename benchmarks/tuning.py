@@ -1,6 +1,6 @@
 """Sixteen MLlib trials on the flights: a search with two at a time beside a sequential ``hyperopt.fmin``.
 
-    python -m benchmarks.tuning                       both, in rounds, on two cores; about 3 minutes a round
+    python -m benchmarks.tuning                       both, in rounds, on two cores
     python -m benchmarks.tuning --kills 5             kills a search at random moments, and lets it go on
 
 Both try the very same points with the same learners on the same prepared, cached rows; preparing is not
@@ -14,6 +14,7 @@ import importlib.util
 import os
 import random
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -206,27 +207,35 @@ def sequential(workshop: Workshop, trials: Sequence[Trial]) -> list[float]:
 def compare(options: argparse.Namespace, path: Path) -> None:
     """Measure both in rounds and print the ratio of their medians."""
     spark = session()
-    workshop = workshop_of(
-        spark, path, trials=options.trials, parallelism=options.parallelism, sample=options.sample
-    )
-    trials = ours(workshop)  # also warms up what both use
-    losses = sequential(workshop, trials)
-    apart = max(abs(one.value - other) for one, other in zip(trials, losses, strict=True) if one.value)
-    print(f"{len(trials)} trials; greatest difference of their ROC AUC {apart:.4f}")
+    given = {"parallelism": options.parallelism, "sample": options.sample}
+    few = workshop_of(spark, path, trials=len(ESTIMATORS), **given)
+    sequential(few, ours(few))  # compiles what both use
+    few.rows.unpersist()
+    workshop = workshop_of(spark, path, trials=options.trials, **given)
+    found: list[tuple[Trial, ...]] = []
+    losses: list[list[float]] = []
 
     def of_ours() -> Result | None:
-        ours(workshop)
+        found.append(ours(workshop))
         return None
 
     def of_fmin() -> Result | None:
-        sequential(workshop, trials)
+        losses.append(sequential(workshop, found[-1]))
         return None
 
-    contenders = [Contender("sequential fmin", of_fmin), Contender("featurelib", of_ours)]
-    results = compete(contenders, times=options.times, spine=options.trials, spark=spark)
-    ratios = [slow / fast for slow, fast in zip(results[0].seconds, results[1].seconds, strict=True)]
-    print(f"times faster, by round: {', '.join(f'{ratio:.2f}' for ratio in ratios)}")
-    print(f"times faster, of medians: {results[0].median / results[1].median:.2f}")
+    contenders = [Contender("featurelib", of_ours), Contender("sequential fmin", of_fmin)]
+    fast, slow = compete(contenders, times=options.times, spine=options.trials, spark=spark)
+    apart = [
+        abs(trial.value - other)
+        for trials, others in zip(found, losses, strict=True)
+        for trial, other in zip(trials, others, strict=True)
+        if trial.value is not None
+    ]
+    print(f"{len(apart)} pairs of trials; their ROC AUC differ by {max(apart):.4f} at most")
+    for name, ones, others in (("seconds", slow.seconds, fast.seconds), ("CPU seconds", slow.cpu, fast.cpu)):
+        each = ", ".join(f"{one / other:.2f}" for one, other in zip(ones, others, strict=True))
+        of_medians = statistics.median(ones) / statistics.median(others)
+        print(f"{name} of fmin over ours: {of_medians:.2f} (by round {each})")
     spark.stop()
 
 
