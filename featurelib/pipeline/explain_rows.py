@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from featurelib.errors import ConfigError, FeaturelibError, ModelGateError, nearest
 from featurelib.pipeline.context import Context
+from featurelib.pipeline.functions import loaded_model
 from featurelib.pipeline.models import checked_model
 from featurelib.pipeline.train import outbox_root
 from featurelib.registry.tracker import LoadedModel, Tracker
@@ -95,8 +96,7 @@ def explain_rows(context: Context, request: Request) -> list[ExplainedRow]:
     names, registered = context.names, request.registered
     if names.features not in published(context.store):
         raise FeaturelibError("no features were built yet", "a feature table", "run build_features first")
-    tracker = Tracker(context.project.settings.tracking)
-    loaded = tracker.load_version(registered)
+    loaded = loaded_model(context.project, registered)
     features = read(context.spark, context.store, names.features)
     check_features(features, loaded.feature_types, what=f"{registered.name} version {registered.version}")
     identity = [*context.project.spine.key, "as_of_ts"]
@@ -117,17 +117,22 @@ def explain_rows(context: Context, request: Request) -> list[ExplainedRow]:
             "look for it with: featurelib why",
         )
     local = context.spark.createDataFrame(rows)
-    probabilities = [
-        row["p"]
-        for row in loaded.pipeline.transform(local)
-        .select(vector_to_array(F.col("probability"))[1].alias("p"))
-        .collect()
-    ]
+    predicted = loaded.pipeline.transform(local)
+    if "probability" not in predicted.columns:
+        raise ModelGateError(
+            f"{registered.name} version {registered.version} predicts a number",
+            "a model of classes, whose log-odds can be taken apart",
+            "see which features matter in its report",
+        )
+    scored = predicted.select(vector_to_array(F.col("probability"))[1].alias("p")).collect()
+    probabilities = [row["p"] for row in scored]
     pairs = list(zip(rows.to_pylist(), probabilities, strict=True))
     if request.method == "lime":
         weights = _surrogates(context, loaded, rows)
         return [ExplainedRow(row, p, found) for (row, p), found in zip(pairs, weights, strict=True)]
-    apart = _contributions(context, loaded, local, tracker.result(registered))
+    apart = _contributions(
+        context, loaded, local, Tracker(context.project.settings.tracking).result(registered)
+    )
     return [
         ExplainedRow(row, p, found.contributions, found) for (row, p), found in zip(pairs, apart, strict=True)
     ]

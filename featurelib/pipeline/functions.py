@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import TYPE_CHECKING, Never
@@ -13,7 +14,10 @@ from typing import TYPE_CHECKING, Never
 from pyspark import cloudpickle
 
 from featurelib.errors import ConfigError
-from featurelib.training.function_model import LearnerCode
+from featurelib.registry.tracker import LoadedModel, Tracker
+from featurelib.registry.versions import RegisteredModel
+from featurelib.specs import Project
+from featurelib.training.function_model import LearnerCode, bind_functions
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -60,6 +64,18 @@ def learner_code(folder: str, reference: str) -> LearnerCode:
             "write it as docs/training.md shows",
         )
     return LearnerCode(found, module_sha256(folder, reference))
+
+
+def loaded_model(project: Project, registered: RegisteredModel) -> LoadedModel:
+    """Return a version loaded and checked, with the learners of the pipeline's folder that it predicts by.
+
+    Raises:
+        ConfigError: the folder has no such learner any more.
+        ModelGateError: files are not those registered, or a learner's module is not the one of its training.
+    """
+    loaded = Tracker(project.settings.tracking).load_version(registered)
+    bind_functions(loaded.pipeline, partial(learner_code, project.folder))
+    return loaded
 
 
 def module_sha256(folder: str, reference: str) -> str:

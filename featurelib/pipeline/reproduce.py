@@ -15,6 +15,7 @@ import featurelib
 from featurelib.errors import ModelGateError, nearest
 from featurelib.lineage.records import code_version, package_versions
 from featurelib.pipeline.context import Context
+from featurelib.pipeline.functions import loaded_model
 from featurelib.pipeline.train import training_options
 from featurelib.registry.tracker import Tracker
 from featurelib.registry.versions import RegisteredModel
@@ -91,7 +92,7 @@ def reproduce(context: Context, registered: RegisteredModel) -> Reproduction:
     model = _spec(recorded, what)
     table, version = _training(context, registered, what)
     training = read(context.spark, context.store, table, version=version)
-    loaded = tracker.load_version(registered)
+    loaded = loaded_model(context.project, registered)
     options = training_options(context, registered.name, training.columns, trials=model.tuning.trials)
     with context.progress.stage(f"train {registered.name} from {table} version {version}") as stage:
         result = train_model(

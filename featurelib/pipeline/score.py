@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date
-from functools import partial
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -16,14 +15,13 @@ from featurelib.lineage.records import LineageRecord, as_row, code_version, pack
 from featurelib.pipeline.context import Context, StepResult
 from featurelib.pipeline.days import ALL_DAYS, DayRange
 from featurelib.pipeline.definitions import check_features
-from featurelib.pipeline.functions import learner_code
+from featurelib.pipeline.functions import loaded_model
 from featurelib.pipeline.rescore import late_predictions, stale_predictions, supersede
 from featurelib.pipeline.schemas import struct
 from featurelib.pipeline.touched import join_identity
 from featurelib.registry.tracker import LoadedModel, Tracker
 from featurelib.scoring.batch import score as predictions_of
 from featurelib.tables import Run, Stamp, append_ops, begin_run, published, snapshot
-from featurelib.training.function_model import bind_functions
 from featurelib.training.segment_scores import SEGMENT
 
 LINEAGE = "ops.lineage"
@@ -128,12 +126,9 @@ def _days_to_score(context: Context, run: Run, features: DataFrame) -> list[date
 
 def _champion(context: Context, name: str) -> LoadedModel:
     """Load the champion, unless it was trained on features that mean something else by now."""
-    tracker = Tracker(context.project.settings.tracking)
-    registered = tracker.champion(name)
+    registered = Tracker(context.project.settings.tracking).champion(name)
     check_features(context.project, registered)
-    model = tracker.load_version(registered)
-    bind_functions(model.pipeline, partial(learner_code, context.project.folder))
-    return model
+    return loaded_model(context.project, registered)
 
 
 def _record(context: Context, run: Run, model: LoadedModel) -> LineageRecord:

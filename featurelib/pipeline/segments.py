@@ -10,6 +10,7 @@ from typing import Any
 from pyspark.sql import functions as F
 
 from featurelib.pipeline.context import Context, TableNames
+from featurelib.pipeline.functions import loaded_model
 from featurelib.pipeline.schemas import struct
 from featurelib.pipeline.segment_list import METRICS, SPLITS, kept_slices
 from featurelib.registry.segment_files import SegmentModels, segments_of
@@ -47,7 +48,7 @@ def keep_segments(context: Context, tracker: Tracker, registered: RegisteredMode
         return ""
     outcomes = tracker.result(registered)["segments"]["slices"]
     if registered.sha256 not in {row["_model_sha256"] for row in kept_slices(context, registered.name)}:
-        loaded = tracker.load_version(registered)
+        loaded = loaded_model(context.project, registered)
         run_id, rows = context.new_run_id("segments"), [_row(one, segments_of(loaded)) for one in outcomes]
         stamps = {
             "metric": model.tuning.metric,

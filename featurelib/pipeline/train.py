@@ -21,7 +21,7 @@ from featurelib.pipeline.build_training_set import training_content
 from featurelib.pipeline.card import file_card
 from featurelib.pipeline.context import Context, StepResult, Surroundings
 from featurelib.pipeline.definitions import check_features, features_hash, short_definitions
-from featurelib.pipeline.functions import learner_code, module_sha256
+from featurelib.pipeline.functions import learner_code, loaded_model, module_sha256
 from featurelib.pipeline.models import champion_of, judged
 from featurelib.pipeline.reference import reference
 from featurelib.pipeline.segments import keep_segments
@@ -208,7 +208,7 @@ def _trained(
             "packages": json.dumps(packages),
             "python": platform.python_version(),
             "delta_versions": json.dumps({context.names.training: version}),
-            **_calls_by(model, record["review"]["decision"]),
+            **_calls_by(model, record["review"].get("decision")),
         },
         example=tuple(
             row.asDict() for row in training.select(*result.features).limit(_EXAMPLE_ROWS).collect()
@@ -244,9 +244,11 @@ def training_options(
     )
 
 
-def _calls_by(model: ModelSpec, decision: Mapping[str, Any]) -> dict[str, str]:
-    """Return the tag by which scoring calls; none for a model that calls at 0.5."""
-    return {} if model.costs is None and not decision["thresholds"] else {DECISION: json.dumps(decision)}
+def _calls_by(model: ModelSpec, decision: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return the tag by which scoring calls; none for a model that calls at 0.5, or predicts a number."""
+    if decision is None or (model.costs is None and not decision["thresholds"]):
+        return {}
+    return {DECISION: json.dumps(decision)}
 
 
 def _champion(context: Context, name: str, training: DataFrame) -> Champion | None:
@@ -258,7 +260,7 @@ def _champion(context: Context, name: str, training: DataFrame) -> Champion | No
     registered = tracker.version(name, version)
     try:
         check_features(context.project, registered)
-        loaded = tracker.load_version(registered)
+        loaded = loaded_model(context.project, registered)
         check_frame(training, loaded.feature_types, what=f"model {name} version {version}")
     except ModelGateError as error:
         context.progress.step(f"{name}: the champion is not compared with: {error.given}")
