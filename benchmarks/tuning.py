@@ -32,8 +32,9 @@ from featurelib.errors import PreconditionError
 from featurelib.session import build_session
 from featurelib.specs import EstimatorSpec, Gate, LiftStep, ModelSpec, SearchRange, SparkSettings, Tuning
 from featurelib.training.journal import Journal
+from featurelib.training.learners import Bench
 from featurelib.training.search import TrialSearch
-from featurelib.training.trials import trial_objective
+from featurelib.training.trials import cut_for_trials, trial_objective
 from featurelib.training.tuning import Trial
 from featurelib.training.workshop import Workshop, prepared
 
@@ -150,14 +151,15 @@ def workshop_of(spark: SparkSession, path: Path, **tuning: Any) -> Workshop:
     """Return the flights, prepared and cached."""
     training = spark.read.parquet(str(path))
     model = model_of(training.columns, **tuning)
-    return prepared(training, model, features=model.features, label="late", key=("flight_key",))[0]
+    return prepared(training, model, features=model.features, label="late", key=("flight_key",))
 
 
 def ours(workshop: Workshop, *, journal: Journal | None = None) -> tuple[Trial, ...]:
     """Search as a training does."""
-    spark = workshop.rows.sparkSession
-    with trial_objective(workshop, [], ESTIMATORS) as objective:
-        search = TrialSearch(workshop.model.tuning, spark=spark, journal=journal)
+    tuning = workshop.model.tuning
+    search = TrialSearch(tuning, spark=workshop.rows.sparkSession, journal=journal)
+    with cut_for_trials([workshop]) as places:
+        objective = trial_objective(places, tuning, Bench(ESTIMATORS, at_once=tuning.parallelism))
         return search.search(ESTIMATORS, objective, on_trial=lambda _: None).trials
 
 
@@ -290,7 +292,9 @@ def child(options: argparse.Namespace, path: Path) -> None:
     """Search with a journal; what is begun is written down first."""
     folder = Path(options.child)
     workshop = workshop_of(session(), path, trials=options.trials, parallelism=2, sample=options.sample)
-    with trial_objective(workshop, [], ESTIMATORS) as objective:
+    tuning = workshop.model.tuning
+    with cut_for_trials([workshop]) as places:
+        objective = trial_objective(places, tuning, Bench(ESTIMATORS, at_once=tuning.parallelism))
 
         def noted(trial: Trial) -> Any:
             with (folder / "tried").open("a", encoding="utf-8") as tried:
@@ -299,7 +303,7 @@ def child(options: argparse.Namespace, path: Path) -> None:
 
         print("searching", flush=True)
         search = TrialSearch(
-            workshop.model.tuning,
+            tuning,
             spark=workshop.rows.sparkSession,
             journal=Journal(folder / "search.jsonl", "flights"),
         )
