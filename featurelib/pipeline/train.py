@@ -51,6 +51,7 @@ _NOT_TRIED = {  # neither what is tried nor what it measures follows from these
     "baseline": True,
     "lift": True,
     "lift_learner": True,
+    "segments": True,
     "estimators": {"__all__": {"refit"}},
     "tuning": {"max_seconds", "budget", "no_progress"},
 }
