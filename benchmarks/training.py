@@ -57,7 +57,9 @@ def child(rows: int, asked: argparse.Namespace) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.training", "--child", "--rows", str(rows)]
     for name in ("seed", "cores", "memory", "data"):
         command += [f"--{name}", str(getattr(asked, name))]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    log = Path(asked.data) / f"training-{rows}.log"
+    with log.open("w", encoding="utf-8") as said_aside:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said_aside, text=True)
     peak = 0
 
     def watch() -> None:
@@ -71,7 +73,7 @@ def child(rows: int, asked: argparse.Namespace) -> dict[str, float]:
     text = process.communicate()[0]
     watching.join()
     if process.returncode != 0:
-        raise SystemExit(f"{command} ended with {process.returncode}:\n{text}")
+        raise SystemExit(f"{rows:,} rows: ended with {process.returncode} at {peak >> 20:,} MiB; see {log}")
     return {**json.loads(text.splitlines()[-1]), "peak": peak}
 
 
