@@ -17,6 +17,7 @@ from featurelib.model_specs import Task
 from featurelib.specs import EstimatorSpec
 from featurelib.training.preparation import VECTOR, Form
 from featurelib.training.tuning import Parameter
+from featurelib.training.xgboost_names import OF_TREES
 
 if TYPE_CHECKING:
     from pyspark.ml import Estimator, Model
@@ -50,13 +51,7 @@ _PARAMETERS: dict[str, dict[str, str]] = {
     },
     "xgboost": {
         "trees": "n_estimators",
-        "max_depth": "max_depth",
-        "learning_rate": "learning_rate",
-        "subsample": "subsample",
-        "column_sample": "colsample_bytree",
-        "min_child_weight": "min_child_weight",
-        "reg_lambda": "reg_lambda",
-        "gamma": "gamma",
+        **OF_TREES,
         "workers": "num_workers",
         "early_stopping_rounds": "early_stopping_rounds",
     },

@@ -24,6 +24,7 @@ from featurelib.specs import Segments, Tuning
 from featurelib.training.search import TrialSearch
 from featurelib.training.segment_metrics import binary_metrics, gain_over, mean_contributions
 from featurelib.training.tuning import Measured, Metric, Parameter, Trial, best_trial
+from featurelib.training.xgboost_names import OF_TREES
 
 if TYPE_CHECKING:
     from xgboost import Booster
@@ -35,14 +36,6 @@ State = Literal["own", "parent", "failed"]
 SPLITS = ("train", "validate", "test")
 _LOADED = 1_024
 _TREES = 60
-_NAMES = {
-    "max_depth": "max_depth",
-    "learning_rate": "learning_rate",
-    "subsample": "subsample",
-    "column_sample": "colsample_bytree",
-    "min_child_weight": "min_child_weight",
-    "reg_lambda": "reg_lambda",
-}
 _WHOLE = frozenset({"max_depth"})
 
 
@@ -250,7 +243,7 @@ def _trained(given: Any, parameters: Mapping[str, Parameter], *, seed: int) -> B
     from xgboost import train
 
     named = {
-        _NAMES[name]: int(value) if name in _WHOLE else float(value)
+        OF_TREES[name]: int(value) if name in _WHOLE else float(value)
         for name, value in parameters.items()
         if name != "trees"
     }
