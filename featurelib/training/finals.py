@@ -43,7 +43,7 @@ class Final:
     @property
     def threshold(self) -> float:
         """The trial's threshold."""
-        return self.trial.threshold or 0.5
+        return 0.5 if self.trial.threshold is None else self.trial.threshold
 
     @property
     def test(self) -> Any:  # noqa: ANN401 - each task has its own
