@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 AS_OF = "as_of_ts"
 _SAMPLED = "_sampled"
 _STEPS = 1_000_000
+_ROWS_A_PARTITION = 200_000
 _SPLITS = ("train", "validate", "test")
 
 
@@ -188,7 +190,7 @@ def prepared(  # noqa: PLR0913 - what to take of the frame, part by part
             is_sampled(model.tuning.sample).alias(_SAMPLED),
             *(VECTOR[form] for form in forms),
         )
-        .repartition(cores, ROW_HASH)
+        .repartition(partitions_for(sum(counts.values()), cores=cores), ROW_HASH)
         .sortWithinPartitions(ROW_HASH)
         .persist(StorageLevel.MEMORY_AND_DISK)
     )
@@ -207,6 +209,14 @@ def prepared(  # noqa: PLR0913 - what to take of the frame, part by part
         weights=weights_of(plan.spec, positive=means["train"]),
     )
     return _reweighed(workshop)
+
+
+def partitions_for(rows: int, *, cores: int) -> int:
+    """Return into how many partitions vectors are cut: as many on every core, and each small enough to cache.
+
+    A task holds what it caches of a partition in memory as a whole before it goes to disk.
+    """
+    return cores * max(1, math.ceil(rows / (_ROWS_A_PARTITION * cores)))
 
 
 def row_hash(identity: Sequence[str], *, seed: int) -> Column:

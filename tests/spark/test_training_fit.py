@@ -10,7 +10,7 @@ from featurelib.errors import FrameError, ModelGateError
 from featurelib.specs import EstimatorSpec, Gate, LiftStep, ModelSpec, SearchRange, Tuning
 from featurelib.training.fit import TrainingOptions, train_model
 from featurelib.training.preparation import ROW_HASH, VECTOR, fit_preparation
-from featurelib.training.workshop import prepared
+from featurelib.training.workshop import partitions_for, prepared
 
 SCHEMA = "key string, as_of_ts timestamp, place string, signal double, noise double, gappy double, late int, _split string"
 
@@ -224,6 +224,13 @@ def test_medians_scales_and_categories_come_from_training_rows_alone(spark):
 
     assert learnt(rows) == learnt(elsewhere)
     assert learnt(rows) != learnt(all_of_it)
+
+
+def test_rows_are_cut_so_that_a_partition_can_be_cached():
+    """Every core has as many partitions as the next, and none is above 200,000 rows on average."""
+    sizes = (1, 400_000, 400_001, 5_000_000)
+    assert [partitions_for(rows, cores=2) for rows in sizes] == [2, 2, 4, 26]
+    assert [partitions_for(rows, cores=1) for rows in sizes] == [1, 2, 3, 25]
 
 
 def test_a_test_row_is_scaled_by_the_training_rows(spark):
