@@ -3,8 +3,9 @@
     python -m benchmarks.incremental --events 50000 --asked 50000 --keys 1000
 
 Silver tables of a year are made, a file a day; the feature step builds 365 days; then five days come one at a
-time (events and questions), each built by the step. At the end the table is compared, to the bit, with one
-that is built in one go. ``--tiles false`` shows the same without tiles.
+time (events and questions), each built by the step. Then ``--late`` events of one day in the middle of the
+year land, in three days one after another: the step finds the rows that see them. At the end the table is
+compared, to the bit, with one that is built in one go. ``--tiles false`` shows the same without tiles.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from featurelib.tables import begin_run, content_hash, read
 
 FIRST = date(2024, 1, 1)
 DAYS, MORE = 365, 5
+LATE = (180, 150, 210)
 FILES = {
     "base.yaml": """\
 root: var/${env}
@@ -140,7 +142,9 @@ def rows(spark: SparkSession, table: str, count: int, first: int, days: int, key
     ).repartitionById(days, "at")
 
 
-def land(context: Context, counts: dict[str, int], first: int, days: int, keys: int) -> None:
+def land(
+    context: Context, counts: dict[str, int], first: int, days: int, keys: int, *, file: str = "{day}.csv"
+) -> None:
     """Publish silver rows of some days, a file a day, as the ingest step would have."""
     with begin_run(
         context.spark, context.store, pipeline="year", run_id=f"land-{uuid.uuid4().hex[:8]}"
@@ -152,7 +156,13 @@ def land(context: Context, counts: dict[str, int], first: int, days: int, keys: 
             run.append(frame, name)
         looks = {
             table: [
-                {"name": f"{day}.csv", "day": day, "bytes": 1, "sha256": f"{table}{day}", "rows": count}
+                {
+                    "name": file.format(day=day),
+                    "day": day,
+                    "bytes": 1,
+                    "sha256": f"{table} {file.format(day=day)}",
+                    "rows": count,
+                }
                 for day in (FIRST + timedelta(days=first + number) for number in range(days))
             ]
             for table, count in counts.items()
@@ -175,6 +185,7 @@ def main() -> None:
     )
     parser.add_argument("--events", type=int, default=50_000, help="a day")
     parser.add_argument("--asked", type=int, default=50_000, help="spine rows a day")
+    parser.add_argument("--late", type=int, default=100, help="events of a day that land half a year later")
     parser.add_argument("--keys", type=int, default=1_000)
     parser.add_argument("--tiles", default="true", choices=["true", "false"])
     parser.add_argument("--memory", default="4g")
@@ -196,6 +207,14 @@ def main() -> None:
     print(result.facts["plan"])
     median = statistics.median(days)
     print(f"one more day, median of {MORE}: {median:.1f} s, 1/{full / median:.0f} of the year")
+    days = []
+    for number in LATE:
+        land(year, {"events": given.late}, number, 1, given.keys, file="{day}-late.csv")
+        seconds, result = timed(year)
+        days.append(seconds)
+        print(f"{given.late} late events of day {number}: {seconds:.1f} s; {result.summary}", flush=True)
+    median = statistics.median(days)
+    print(f"one late day, median of {len(LATE)}: {median:.1f} s, 1/{full / median:.0f} of the year")
     whole = replace(year, project=year.project.model_copy(update={"name": "again"}))
     again, _ = timed(whole)
     same = content_hash(read(spark, year.store, year.names.features)) == content_hash(

@@ -3,7 +3,8 @@
     python -m benchmarks.segments --times 3
 
 Sizes fall as in Zipf's law from 50,000 rows to 500; the numbers are synthetic and seeded. Each slice is tuned
-on its validation rows, fitted again, measured and explained. The ideal is what the same fits take one after
+on its validation rows, fitted again, measured and explained: ours with 64 bins a feature, the plain version
+with xgboost's 256; the mean ROC AUC of both is printed. The ideal is what the same fits take one after
 another in one process, in CPU seconds, divided by the cores: nothing is read, moved or waited for.
 """
 
@@ -195,6 +196,7 @@ def main() -> None:
         return packed(costs, slots=asked.cores, rows=counts, most_rows=3_000_000)
 
     in_fits: list[float] = []
+    aucs: dict[str, float] = {}
 
     def ours(names: range = range(asked.slices)) -> None:
         found = (
@@ -202,6 +204,7 @@ def main() -> None:
         )
         outcomes = [json.loads(row["outcome"]) for row in found]
         in_fits.append(sum(outcome["cpu_seconds"] for outcome in outcomes))
+        aucs["ours"] = statistics.fmean(outcome["test"]["roc_auc"] for outcome in outcomes)
         failed = [outcome for outcome in outcomes if outcome["state"] != "own"]
         if failed or len(found) != len(names):
             raise SystemExit(f"{len(found)} of {len(names)} slices, {failed[:1]}")
@@ -214,8 +217,10 @@ def main() -> None:
             lambda pdf: plain(pdf, trees, trials, jobs),
             "segment string, metrics array<double>, contributions array<double>, booster binary",
         )
-        if len(fitted.collect()) != wanted:
+        collected = fitted.collect()
+        if len(collected) != wanted:
             raise SystemExit("a slice is lost")
+        aucs["applyInPandas"] = statistics.fmean(row["metrics"][0] for row in collected)
 
     ours(range(asked.slices - 2, asked.slices))  # workers import xgboost once, for both
     grouped(wanted=2)
@@ -246,6 +251,7 @@ def main() -> None:
     for other in others:
         seconds, cpus = ours_.median / other.median, cpu / statistics.median(other.cpu)
         print(f"beside {other.name}: {seconds:.2f}x its time, {cpus:.2f}x its CPU seconds")
+    print(f"mean ROC AUC on test rows: {', '.join(f'{name} {auc:.4f}' for name, auc in aucs.items())}")
     spark.stop()
 
 

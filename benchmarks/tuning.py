@@ -210,10 +210,8 @@ def compare(options: argparse.Namespace, path: Path) -> None:
     """Measure both in rounds and print the ratio of their medians."""
     spark = session()
     given = {"parallelism": options.parallelism, "sample": options.sample}
-    few = workshop_of(spark, path, trials=len(ESTIMATORS), **given)
-    sequential(few, ours(few))  # compiles what both use
-    few.rows.unpersist()
     workshop = workshop_of(spark, path, trials=options.trials, **given)
+    sequential(workshop, ours(workshop))  # Java compiles what either uses
     found: list[tuple[Trial, ...]] = []
     losses: list[list[float]] = []
 

@@ -65,7 +65,7 @@ ESTIMATOR_PARAMETERS: dict[EstimatorKind, frozenset[str]] = {
     ),
     "xgboost": frozenset(
         {"trees", "max_depth", "learning_rate", "subsample", "column_sample", "min_child_weight"}
-        | {"reg_lambda", "workers", "early_stopping_rounds", "gamma"}
+        | {"reg_lambda", "workers", "early_stopping_rounds", "gamma", "max_bin"}
     ),
     "decision_tree": frozenset({"max_depth", "min_rows_per_leaf"}),
     "naive_bayes": frozenset({"smoothing", "model_type"}),

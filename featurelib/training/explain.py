@@ -80,8 +80,12 @@ class Explained:
 
     @property
     def error(self) -> float:
-        """How far the sum is from the margin."""
-        return abs(self.base + sum(self.contributions.values()) - self.margin)
+        """How far the sum is from the margin, as a share of what is summed where that is above 1.
+
+        What is summed are the absolute values: rounding follows them, and float32 has seven digits.
+        """
+        parts = (self.base, *self.contributions.values())
+        return abs(sum(parts) - self.margin) / max(1.0, sum(map(abs, parts)))
 
 
 def sampled_rows(

@@ -36,7 +36,9 @@ State = Literal["own", "parent", "failed"]
 SPLITS = ("train", "validate", "test")
 _LOADED = 1_024
 _TREES = 60
-_WHOLE = frozenset({"max_depth"})
+_BINS = 64
+"""Of each feature: finding a split costs a pass over all bins, more than over the rows of a small slice."""
+_WHOLE = frozenset({"max_depth", "max_bin"})
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ class SliceOutcome:
         parameters: the model was fitted with.
         trials: every trial, as plain values.
         contributions: mean absolute SHAP value of each feature on the test rows, in log-odds, greatest first.
-        additivity: the largest distance of a test row's SHAP values, added up, from its log-odds.
+        additivity: the largest distance of a test row's SHAP values, added up, from its log-odds, as a share
+            of the sum of their absolute values where that is above 1: rounding follows it.
         sha256: of the booster's bytes.
         cpu_seconds: of the whole slice.
     """
@@ -250,6 +253,7 @@ def _trained(given: Any, parameters: Mapping[str, Parameter], *, seed: int) -> B
     fixed = {
         "objective": "binary:logistic",
         "tree_method": "hist",
+        "max_bin": _BINS,
         "nthread": 1,
         "seed": seed,
         "verbosity": 0,
@@ -263,7 +267,8 @@ def _explained(
     if not len(features):
         return {}, None
     contributions, margins = explained(booster, features)
-    gaps = np.abs(contributions.sum(axis=1, dtype=np.float64) - margins)
+    summed = np.abs(contributions).sum(axis=1, dtype=np.float64)
+    gaps = np.abs(contributions.sum(axis=1, dtype=np.float64) - margins) / np.maximum(1.0, summed)
     return mean_contributions(contributions[:, :-1], places), float(gaps.max())
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from featurelib.specs import EstimatorSpec, SearchRange, Segments
 
-_ROWS_A_LEAF = 700
+_ROWS_A_LEAF = 200
 """Finding a tree's splits costs, whatever the rows, about what so many rows a leaf do (measured)."""
 _PARTS = 2
 """A task is at most this part of what a core's share of the remaining work is."""

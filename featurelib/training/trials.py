@@ -34,8 +34,8 @@ def cut_for_trials(places: Sequence[Workshop]) -> Iterator[list[Workshop]]:
         replace(
             place,
             alone={
-                "train": place.sample().persist(StorageLevel.MEMORY_AND_DISK),
-                "validate": place.of("validate").persist(StorageLevel.MEMORY_AND_DISK),
+                "train": place.cut(place.sample(), "train").persist(StorageLevel.MEMORY_AND_DISK),
+                "validate": place.cut(place.of("validate"), "validate").persist(StorageLevel.MEMORY_AND_DISK),
             },
         )
         for place in places

@@ -12,4 +12,5 @@ OF_TREES: Final = {
     "min_child_weight": "min_child_weight",
     "reg_lambda": "reg_lambda",
     "gamma": "gamma",
+    "max_bin": "max_bin",
 }

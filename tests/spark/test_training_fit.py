@@ -133,7 +133,7 @@ def test_test_rows_change_nothing_but_their_own_figures(spark, trained):
         (*row[:2], "planted", 1e6, 1e6, 1e6, row[6], row[7]) if row[7] == "test" and n % 2 else row
         for n, row in enumerate(rows_of())
     ]
-    model = model_of({"linear": LINEAR, "forest": FOREST, "broken": BROKEN}, trials=3, parallelism=1)
+    model = model_of({"linear": LINEAR, "forest": FOREST, "broken": BROKEN}, trials=3)
     again = train_model(
         frame_of(spark, planted), model, name="m", label="late", options=TrainingOptions(key=("key",))
     )
