@@ -95,9 +95,9 @@ def build_touched(context: Context, run: Run, touched: Touched) -> Part:
     of, why = present.count(), ", ".join(touched.reasons)
     if touched.number * 2 > of:
         return build_days(context, run, touched.days, why=why, how="replace")
-    kept = join_identity(present, touched.rows, project, how="left_anti")
+    kept = join_identity(present, touched.to_join, project, how="left_anti")
     rows = run.read(context.names.silver(project.spine.table)).where(wanted)
-    spine = join_identity(spine_frame(project, rows), touched.rows, project, how="left_semi")
+    spine = join_identity(spine_frame(project, rows), touched.to_join, project, how="left_semi")
     size, between = _extent(spine)
     features, plan = _features(context, run, spine, project.views, between=between)
     run.write(kept.unionByName(features), table, replace=wanted)

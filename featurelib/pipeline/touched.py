@@ -31,6 +31,7 @@ KEY = "_key"
 IDENTITY = (KEY, AS_OF, "_day")
 _REASONS = "reasons"
 _LATE, _CORRECTED = "late", "corrected"
+_FEW = 500_000
 
 SCHEMA = T.StructType(
     [
@@ -64,6 +65,11 @@ class Touched:
     training: int
     predictions: int
     reasons: tuple[str, ...]
+
+    @property
+    def to_join(self) -> DataFrame:
+        """The rows, sent to every task where they are few: the other side of a join is then not moved."""
+        return F.broadcast(self.rows) if self.number <= _FEW else self.rows
 
 
 def touched_rows(context: Context, run: Run, stale: Sequence[Stale]) -> Touched | None:
@@ -151,10 +157,10 @@ def _seeing(
     views = [view for name in events for view in _flags(project, name)]
     keys = [key for view in views for key in view.entity_key]
     rows = run.read(context.names.features).where(in_partitions(days)).where(_within(lowest, highest))
-    asked = with_key(rows, project).select(*dict.fromkeys([*keys, *IDENTITY]))
+    asked = rows.select(*dict.fromkeys([*keys, *project.spine.key, AS_OF, "_day"]))
     reasons = F.array_compact(F.array(*(_reason(views, name) for name in events)))
     said = features_as_of(asked, views, events).withColumn(_REASONS, reasons)
-    return said.where(F.size(_REASONS) > 0).select(*IDENTITY, _REASONS)
+    return with_key(said.where(F.size(_REASONS) > 0), project).select(*IDENTITY, _REASONS)
 
 
 def _within(lowest: Sequence[int], highest: Sequence[int | None]) -> Column:
