@@ -4,7 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from featurelib.config import spec_hash
-from featurelib.model_specs import EstimatorSpec, Gate, LiftStep, ModelSpec, Tuning
+from featurelib.estimator_specs import EstimatorSpec
+from featurelib.model_specs import Gate, LiftStep, ModelSpec, Tuning
 from featurelib.preparation_specs import ClassWeights, Imputation, Outliers, PreparationSpec, Sampling
 
 LINEAR = EstimatorSpec(kind="logistic_regression")
