@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from collections.abc import Iterator
+from math import inf
+from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
 from featurelib.estimator_specs import EstimatorSpec
 from featurelib.spec_types import Name, Spec
 from featurelib.tuning_specs import SearchRange
+
+SLICE_PARAMETERS: Final[dict[str, tuple[float, float]]] = {
+    "trees": (1, inf),
+    "max_depth": (0, inf),
+    "learning_rate": (0, inf),
+    "subsample": (0, 1),
+    "column_sample": (0, 1),
+    "min_child_weight": (0, inf),
+    "reg_lambda": (0, inf),
+    "gamma": (0, inf),
+}
+"""What a slice's learner takes, with the least and the greatest value that xgboost does."""
+_WHOLE = frozenset({"trees", "max_depth"})
+_ABOVE = frozenset({"subsample", "column_sample"})
+_OF_CLUSTERS = {
+    "workers": "a slice is trained by one thread of one worker: take workers away",
+    "early_stopping_rounds": "the trees of a slice are not counted on its validation rows, which choose its"
+    " trial: take early_stopping_rounds away and fix trees, as {trees: 60}, or search them in the space",
+}
 
 
 class Segments(Spec):
@@ -48,9 +69,34 @@ class Segments(Spec):
     def _single_machine(self) -> Self:
         if self.learner.kind != "xgboost":
             raise ValueError(f"the learner of segments must be of kind xgboost, got {self.learner.kind}")
-        learner = self.learner
-        if "workers" in {*learner.parameters, *learner.space, *learner.refit}:
-            raise ValueError("a slice is trained by one thread of one worker: take workers away")
+        given = {*self.learner.parameters, *self.learner.space, *self.learner.refit}
+        if refused := [why for name, why in sorted(_OF_CLUSTERS.items()) if name in given]:
+            raise ValueError(f"the learner of segments: {'; '.join(refused)}")
+        for name, value in _values(self.learner):
+            if (wrong := _wrong(name, value)) is not None:
+                raise ValueError(f"the learner of segments: {name} {value!r} {wrong}")
         if len(set(self.by)) != len(self.by):
             raise ValueError(f"by names a column twice: {', '.join(self.by)}")
         return self
+
+
+def _values(learner: EstimatorSpec) -> Iterator[tuple[str, object]]:
+    """Return every value that a fit could get: fixed ones, those of choices, and the ends of ranges."""
+    yield from learner.parameters.items()
+    yield from learner.refit.items()
+    for name, space in learner.space.items():
+        for value in space.choice or space.integer or space.uniform or space.log_uniform or ():
+            yield name, value
+
+
+def _wrong(name: str, value: object) -> str | None:
+    """Return what is wrong with a value, None where xgboost takes it."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "is no number: give one"
+    low, high = SLICE_PARAMETERS[name]
+    if not low <= value <= high or (name in _ABOVE and value == low):
+        above = f"above {low:g}" if name in _ABOVE else f"{low:g} or more"
+        return f"cannot be: give {above}" + (f", up to {high:g}" if high < inf else "")
+    if name in _WHOLE and value != int(value):
+        return "cannot be: give a whole number"
+    return None

@@ -21,6 +21,7 @@ from featurelib.registry.segment_files import (
     segment_names,
     write_segments,
 )
+from featurelib.segment_specs import SLICE_PARAMETERS
 from featurelib.specs import EstimatorSpec, Gate, LiftStep, ModelSpec, SearchRange, Segments
 from featurelib.training.segment_blobs import opened, packed_by_slice
 from featurelib.training.segment_fit import (
@@ -34,6 +35,7 @@ from featurelib.training.segment_fit import (
     probabilities,
 )
 from featurelib.training.segment_packs import SliceSize, estimated_cost, packed
+from featurelib.training.xgboost_names import OF_TREES
 
 LEARNER = EstimatorSpec(
     kind="xgboost",
@@ -384,11 +386,50 @@ def test_models_without_segments_keep_their_identity():
     [
         ({"learner": {"kind": "random_forest"}}, "must be of kind xgboost"),
         ({"learner": {"kind": "xgboost", "parameters": {"workers": 2}}}, "take workers away"),
+        (
+            {"learner": {"kind": "xgboost", "parameters": {"workers": 2, "early_stopping_rounds": 5}}},
+            "take early_stopping_rounds away and fix trees, as {trees: 60}.*take workers away",
+        ),
+        (
+            {"learner": {"kind": "xgboost", "space": {"early_stopping_rounds": {"integer": (2, 9)}}}},
+            "take early_stopping_rounds away and fix trees",
+        ),
+        (
+            {"learner": {"kind": "xgboost", "refit": {"early_stopping_rounds": 5}}},
+            "early_stopping_rounds away",
+        ),
+        (
+            {"learner": {"kind": "xgboost", "parameters": {"max_depth": "deep"}}},
+            "max_depth 'deep' is no number",
+        ),
+        ({"learner": {"kind": "xgboost", "parameters": {"gamma": True}}}, "gamma True is no number"),
+        (
+            {"learner": {"kind": "xgboost", "space": {"trees": {"choice": (9, "many")}}}},
+            "trees 'many' is no number",
+        ),
+        ({"learner": {"kind": "xgboost", "parameters": {"trees": 0}}}, "trees 0 .* 1 or more"),
+        ({"learner": {"kind": "xgboost", "parameters": {"trees": 2.5}}}, "trees 2.5 .* whole"),
+        (
+            {"learner": {"kind": "xgboost", "space": {"subsample": {"uniform": (0.5, 2)}}}},
+            "subsample 2.0 .* to 1",
+        ),
+        ({"learner": {"kind": "xgboost", "refit": {"reg_lambda": -1}}}, "reg_lambda -1 .* 0 or more"),
         ({"by": ("a", "a")}, "twice"),
         ({"by": ()}, "at least 1"),
     ],
 )
 def test_segments_that_cannot_be_are_refused(wrong, said):
-    """Each with what is wrong."""
+    """When they are read, not slice by slice an hour later; each with what is wrong."""
     with pytest.raises(ValidationError, match=said):
         Segments(**{"by": ("a",), **wrong})
+
+
+def test_what_a_slices_learner_may_say_is_what_its_fit_reads():
+    """Each parameter that is let through is one that a fit of a slice takes, at the least and the greatest value."""
+    lowest = {"trees": 1, "max_depth": 1, "subsample": 0.01, "column_sample": 0.01}
+    given = {name: lowest.get(name, 0.0) for name in SLICE_PARAMETERS}
+    assert set(given) == {*OF_TREES, "trees"}
+    for parameters in (given, {**given, "subsample": 1, "column_sample": 1, "max_depth": 3}):
+        learner = EstimatorSpec(kind="xgboost", parameters=parameters)
+        settings = FitSettings(Segments(by=("a",), learner=learner), "roc_auc", 7, PLACES)
+        assert fitted_slice("a", rows_of(), settings)[0].state != "failed"
