@@ -9,7 +9,7 @@ from typing import Annotated, Final, Self
 from pydantic import Field, model_validator
 
 from featurelib.estimator_specs import EstimatorSpec
-from featurelib.spec_types import Name, Spec
+from featurelib.spec_types import Name, Spec, unsaid
 from featurelib.tuning_specs import SearchRange
 
 SLICE_PARAMETERS: Final[dict[str, tuple[float, float]]] = {
@@ -45,6 +45,12 @@ class Segments(Spec):
         trials: tried for each slice, chosen on its validation rows; 1 where ``space`` is empty.
         min_gain: by how much a slice's model must be better than the parent on the slice's validation rows;
             at 0 it must be better at all.
+        confidence: how sure that gain must be above 0, by the days of the validation rows and for the best of
+            so many trials; its probabilities must then be no worse than the parent's either (log loss). None
+            takes the figures as they are.
+        max_rows: of a slice with more rows (of train, validation and test together) about so many are taken,
+            the same share of each part and those with the lowest hashes; its model is fitted, chosen,
+            measured and explained by these.
         task_mib: a slice whose rows take more in memory keeps the parent.
         keep_contributions: keep the SHAP values of every test row in a table.
     """
@@ -62,6 +68,8 @@ class Segments(Spec):
     )
     trials: Annotated[int, Field(ge=1)] = 8
     min_gain: Annotated[float, Field(ge=0)] = 0.0
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] | None = 0.95
+    max_rows: Annotated[int, Field(ge=1)] | None = unsaid(default=None)
     task_mib: Annotated[int, Field(ge=1)] = 512
     keep_contributions: bool = False
 
@@ -75,6 +83,10 @@ class Segments(Spec):
         for name, value in _values(self.learner):
             if (wrong := _wrong(name, value)) is not None:
                 raise ValueError(f"the learner of segments: {name} {value!r} {wrong}")
+        if self.max_rows is not None and self.max_rows < self.min_rows:
+            raise ValueError(
+                f"max_rows {self.max_rows} is less than min_rows {self.min_rows}: no slice has both"
+            )
         if len(set(self.by)) != len(self.by):
             raise ValueError(f"by names a column twice: {', '.join(self.by)}")
         return self
