@@ -19,8 +19,11 @@ from featurelib.training.fairness import fairness
 from featurelib.training.finals import Final
 from featurelib.training.intervals import compared, intervals, stability, worst
 from featurelib.training.learners import Bench, fit_learner, forms_of
+from featurelib.training.measures import PREDICTION
 from featurelib.training.metrics import CALL_NONE, confusion, precision_at
 from featurelib.training.mitigation import group_thresholds
+from featurelib.training.preparation import ROW_HASH
+from featurelib.training.regression_shapes import shapes
 from featurelib.training.segments import with_slice_scores
 from featurelib.training.stages import Form
 from featurelib.training.workshop import AS_OF, Workshop
@@ -115,9 +118,10 @@ def review(found: Reviewed) -> dict[str, Any]:
         ``periods``, ``intervals``, ``stability``, ``decision`` (thresholds and what they come from),
         ``cost``, ``ranking``, ``learning_curve``, ``fairness``, ``mitigation``, ``explanation``,
         ``champion``, ``seconds_per_1000_rows``, and ``figures``: the numbers a gate may ask about, by name.
+        Of a regression ``periods``, ``decision`` and ``shapes`` (:func:`~.regression_shapes.shapes`).
     """
     if found.model.task == "regression":
-        return {"periods": _periods(found.workshop), "intervals": {}, "figures": {}}
+        return _of_numbers(found)
     own, chosen_by = _own_thresholds(found)
     sections: dict[str, Any] = {
         "periods": _periods(found.workshop),
@@ -137,6 +141,18 @@ def review(found: Reviewed) -> dict[str, Any]:
         "seconds_per_1000_rows": _speed(found),
     }
     return {**sections, "figures": _figures(found, sections)}
+
+
+def _of_numbers(found: Reviewed) -> dict[str, Any]:
+    """Return what is measured of a regression: no call is made, so nothing that follows from calls."""
+    predicted = found.final.model.transform(found.workshop.of("test"))
+    return {
+        "periods": _periods(found.workshop),
+        "intervals": {},
+        "decision": {"by": "number", "thresholds": {}},
+        "shapes": shapes(predicted, label=LABEL, prediction=PREDICTION, order=ROW_HASH),
+        "figures": {},
+    }
 
 
 # --- what follows from the counts -----------------------------------------------------------------------
