@@ -23,7 +23,7 @@ from featurelib.training.lift import lift_table, trivial_metrics
 from featurelib.training.preparation import Form, checked_types, importance_by_feature
 from featurelib.training.result import TrainingResult
 from featurelib.training.review import Champion, Reviewed, grouped_by, review
-from featurelib.training.search import TrialSearch, limit_of
+from featurelib.training.search import TimeLeft, TrialSearch, limit_of
 from featurelib.training.segments import (
     SegmentsResult,
     Slicing,
@@ -59,6 +59,7 @@ class TrainingOptions:
         journal: where trials that ended are kept, so that a search which was killed goes on.
         cost: what an hour costs, for ``tuning.budget``.
         champion: the champion to compare with on the same test rows.
+        left: what the run has left for the search; None for no limit but that of ``tuning``.
     """
 
     key: tuple[str, ...] = ()
@@ -70,6 +71,7 @@ class TrainingOptions:
     journal: Journal | None = None
     cost: CostSettings | None = None
     champion: Champion | None = None
+    left: TimeLeft | None = None
 
 
 @dataclass
@@ -122,7 +124,7 @@ def train_model(
         FrameError: a column is missing, of a wrong type, or the label is not 0 or 1 (or no finite number).
         ModelGateError: a split or fold has not both labels, a feature tells the label by itself, or every
             trial failed.
-        BudgetExceeded: no trial ended within the limits of ``tuning``.
+        BudgetExceeded: no trial ended within the limits of ``tuning``, or the run has no time left.
         PreconditionError: no estimator of the model can run here.
     """
     options = options or TrainingOptions()
@@ -133,6 +135,7 @@ def train_model(
         model.tuning,
         spark=training.sparkSession,
         limit=limit_of(model.tuning, options.cost),
+        left=options.left,
         journal=options.journal,
     )
     features, steps = _resolved(training, model, name=name, label=label, options=options)
