@@ -154,6 +154,7 @@ class ModelSpec(Spec):
             "costs": self.costs,
             "mitigation": self.mitigation,
             "review.fairness": self.review.fairness,
+            "review.ranking": self.review.ranking,
             "class_weights and sampling": self.preparation is not None and self.preparation.is_weighted,
         }
         grouped = self.mitigation is not None and self.mitigation.thresholds is not None

@@ -18,7 +18,7 @@ from featurelib.estimator_specs import ESTIMATOR_PARAMETERS, EstimatorSpec
 from featurelib.feature_specs import Aggregation, FeatureDefinition, FeatureView, Latest, feature_name
 from featurelib.model_specs import Gate, LiftStep, ModelSpec, select_names
 from featurelib.operations import AggregationOp
-from featurelib.review_specs import Costs, Fairness, FairnessDemands, Mitigation, Review
+from featurelib.review_specs import Costs, Fairness, FairnessDemands, Mitigation, Ranking, Review
 from featurelib.segment_specs import Segments
 from featurelib.settings_specs import (
     CostSettings,
@@ -61,6 +61,7 @@ __all__ = [
     "Project",
     "QualityGate",
     "QualityRule",
+    "Ranking",
     "Review",
     "RunSettings",
     "SearchRange",

@@ -83,6 +83,7 @@ def card_of(project: Project, name: str, version: int | None = None) -> ModelCar
         trivial=result.get("trivial"),
         smaller=result.get("smaller", ()),
         shapes=review.get("shapes", {}),
+        ranked=review.get("ranked"),
         figures={**review.get("figures", {}), "megabytes": registered.metrics.get("megabytes", 0.0)},
     )
 

@@ -61,6 +61,7 @@ class ModelCard:
         checklist: items with ``item``, ``state`` and ``said``.
         task: ``binary`` or ``regression``; the latter has ``shapes``, what its curves are drawn from.
         trivial: what always predicting the mean label gives.
+        ranked: precision, recall and NDCG of the first rows of each group, where the review asks for them.
         smaller: models made smaller, beside what they were made of.
         packages: versions of what computes; ``code`` that of this library.
     """
@@ -109,6 +110,7 @@ class ModelCard:
     trivial: Mapping[str, Any] | None = None
     smaller: Sequence[Mapping[str, Any]] = ()
     shapes: Mapping[str, Any] = field(default_factory=dict)
+    ranked: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the card as dictionaries, lists, texts and numbers."""

@@ -22,7 +22,7 @@ from featurelib.training.learners import Bench, fit_learner, forms_of
 from featurelib.training.lift import lift_table, trivial_metrics
 from featurelib.training.preparation import Form, checked_types, importance_by_feature
 from featurelib.training.result import TrainingResult
-from featurelib.training.review import Champion, Reviewed, grouped_by, review
+from featurelib.training.review import Champion, Reviewed, grouped_by, kept_for, review
 from featurelib.training.search import TimeLeft, TrialSearch, limit_of
 from featurelib.training.segments import (
     SegmentsResult,
@@ -140,7 +140,7 @@ def train_model(
     )
     features, steps = _resolved(training, model, name=name, label=label, options=options)
     slicing = checked_segments(training, model)
-    by = tuple(slicing.by) if slicing is not None else ()
+    by = (*(slicing.by if slicing is not None else ()), *kept_for(model))
     with watch.step("prepare"):
         workshop = prepared(
             training, model, features=features, label=label, key=options.key, slices=(*options.slices, *by)
@@ -181,6 +181,7 @@ def train_model(
                     key=options.key,
                     importance=importance,
                     champion=options.champion,
+                    segments=segments.models if segments is not None else None,
                 )
             )
     finally:
@@ -244,11 +245,11 @@ def _resolved(
     training: DataFrame, model: ModelSpec, *, name: str, label: str, options: TrainingOptions
 ) -> tuple[tuple[str, ...], list[tuple[LiftStep, tuple[str, ...]]]]:
     """Return the model's features, and those of the baseline and of each lift step."""
-    for column in (label, AS_OF, SPLIT, *options.key, *options.slices):
+    for column in (label, AS_OF, SPLIT, *options.key, *options.slices, *kept_for(model)):
         if column not in training.columns:
             raise FrameError(
                 f"the training frame has no column {column!r}.{nearest(column, training.columns)}",
-                f"columns {label}, {AS_OF} and {SPLIT}, the key and the slices",
+                f"columns {label}, {AS_OF} and {SPLIT}, the key, the slices and groups of the review",
                 "build the training set with the label and its splits",
             )
     available = candidate_columns(training.columns, reserved=(label, AS_OF, *options.key))

@@ -137,3 +137,13 @@ def test_a_report_of_numbers_survives_json() -> None:
     """What is written beside the page makes the same page."""
     first = report(**OF_NUMBERS)
     assert RunReport.from_dict(first.to_dict()) == first
+
+
+def test_a_card_says_how_the_first_rows_of_groups_are() -> None:
+    """Each k is a row; groups without a positive are counted; without a ranking there is no such table."""
+    at = [{"k": 10, "precision": 0.25, "recall": 0.5, "ndcg": 0.625}]
+    ranked = {"by": "day", "groups": 61, "without_positives": 2, "at": at}
+    text = text_of(render_model_card(card(ranked=ranked)))
+    assert "The first rows of each day The mean over 61 groups; 2 of them have no positive row" in text
+    assert "10 0.250 0.500 0.625" in text
+    assert "The first rows" not in text_of(render_model_card(card()))
