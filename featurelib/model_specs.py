@@ -30,6 +30,7 @@ _ONLY: dict[Task, frozenset[str]] = {
     "binary": frozenset({"logistic_regression", "naive_bayes", "multilayer_perceptron"}),
     "regression": frozenset({"linear_regression", "generalized_linear_regression"}),
 }
+_OF_TREES = frozenset({"random_forest", "gradient_boosted_trees", "decision_tree", "xgboost"})
 _UNWEIGHTED = frozenset({"multilayer_perceptron", "factorization_machine", "function", *ENSEMBLES})
 
 
@@ -98,6 +99,8 @@ class ModelSpec(Spec):
         known_label_ok: features that may tell the label as good as by themselves; any other such feature is
             refused, since it was most likely written after the label was known.
         segments: models of slices beside this one; absent means none.
+        warm_start: ``champion``: the training goes on from the champion of its moment, with its preparation
+            and its trees, and adds trees; without a champion it begins anew. For xgboost alone.
         costs: what calls cost; the threshold is then the cheapest on validation rows, and scoring calls by
             it. Without them it is that of the greatest F1, and scoring calls at 0.5.
         mitigation: what is done about differences between groups.
@@ -119,6 +122,7 @@ class ModelSpec(Spec):
     task: Task = unsaid(default="binary")
     preparation: PreparationSpec | None = unsaid(default=None)
     known_label_ok: tuple[Name, ...] = unsaid(default=())
+    warm_start: Literal["champion"] | None = unsaid(default=None)
     costs: Costs | None = unsaid(default=None)
     mitigation: Mitigation | None = unsaid(default=None)
     review: Review = unsaid(default=Review())
@@ -196,6 +200,36 @@ class ModelSpec(Spec):
                 raise ValueError(
                     f"{name}: {spec.members[1]} cannot be taught numbers; a student is one of {known}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _can_go_on(self) -> Self:
+        """What begins with fitted trees keeps their vector, and can only add trees."""
+        if self.warm_start is None:
+            return self
+        for name, spec in self.estimators.items():
+            if spec.kind != "xgboost":
+                raise ValueError(
+                    f"warm_start: {name} is of kind {spec.kind}, and only xgboost can begin with a fitted "
+                    "model: take the estimator out, or warm_start"
+                )
+            if "early_stopping_rounds" in {*spec.parameters, *spec.space}:
+                raise ValueError(
+                    f"warm_start: {name} has early_stopping_rounds, which would count the champion's trees "
+                    "too: fix trees, the number that is added, or search it"
+                )
+        if self.lift_learner.kind not in _OF_TREES:
+            raise ValueError(
+                f"warm_start keeps the champion's vector for trees, and lift_learner "
+                f"{self.lift_learner.kind} reads another: take one of {', '.join(sorted(_OF_TREES))}"
+            )
+        if self.tuning.folds is not None:
+            raise ValueError("warm_start: folds have preparations of their own, and the champion's is kept")
+        fitted = self.preparation and self.preparation.model_dump(exclude={"class_weights", "sampling"})
+        if fitted and fitted != PreparationSpec().model_dump(exclude={"class_weights", "sampling"}):
+            raise ValueError(
+                "warm_start keeps the champion's preparation: take all but class_weights and sampling out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -84,6 +84,7 @@ def card_of(project: Project, name: str, version: int | None = None) -> ModelCar
         smaller=result.get("smaller", ()),
         shapes=review.get("shapes", {}),
         ranked=review.get("ranked"),
+        continued_from=result.get("continued_from"),
         figures={**review.get("figures", {}), "megabytes": registered.metrics.get("megabytes", 0.0)},
     )
 

@@ -42,6 +42,7 @@ from featurelib.training.journal import Journal
 from featurelib.training.review import Champion
 from featurelib.training.search import TimeLeft
 from featurelib.training.tuning import Trial
+from featurelib.training.warm import WarmStart, warm_start
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -170,6 +171,8 @@ def search_journal(context: Surroundings, name: str, model: ModelSpec) -> Journa
     limits do not, nor does what happens to the best trial, so that a search goes on with a greater limit.
     """
     search = _made_from(context, model, but=_NOT_TRIED)
+    if (champion := _gone_on_from(context, name, model)) is not None:  # other trees, other outcomes
+        search = hashlib.sha256(f"{search} {champion.sha256}".encode()).hexdigest()
     return Journal(context.project.settings.work_folder / "searches" / name / f"{search[:16]}.jsonl", search)
 
 
@@ -215,7 +218,7 @@ def _trained(
         champion=_champion(context, name, training) if model.task == "binary" else None,
         journal=search_journal(context, name, model),
     )
-    options = replace(options, left=left)
+    options = replace(options, left=left, warm=_warm(context, name, model))
     result = train_model(training, model, name=name, label=project.label.name, options=options)
     record = {**result.to_dict(), "spec": model.model_dump(mode="json")}
     if model.gate.drift is not None:
@@ -235,6 +238,7 @@ def _trained(
             "packages": json.dumps(packages),
             "python": platform.python_version(),
             "delta_versions": json.dumps({context.names.training: version}),
+            **({"continued_from": str(options.warm.version)} if options.warm is not None else {}),
             **_calls_by(model, record["review"].get("decision")),
         },
         example=tuple(
@@ -268,6 +272,46 @@ def training_options(
         journal=journal,
         cost=context.project.settings.cost,
         champion=champion,
+    )
+
+
+def _gone_on_from(context: Surroundings, name: str, model: ModelSpec) -> RegisteredModel | None:
+    """Return the champion that a training goes on from, None where it begins anew."""
+    if model.warm_start is None:
+        return None
+    tracker = Tracker(context.project.settings.tracking)
+    version = tracker.aliases(name).get(CHAMPION)
+    return None if version is None else tracker.version(name, version)
+
+
+def _warm(context: Context, name: str, model: ModelSpec) -> WarmStart | None:
+    champion = _gone_on_from(context, name, model)
+    if champion is None:
+        return None
+    check_features(context.project, champion)
+    return warm_from(context, champion)
+
+
+def warm_from(context: Context, registered: RegisteredModel) -> WarmStart:
+    """Return what a training begins with that goes on from a registered version.
+
+    Raises:
+        ModelGateError: its learner is not xgboost, or it was registered before the moments of its rows were.
+    """
+    loaded = loaded_model(context.project, registered)
+    periods = Tracker(context.project.settings.tracking).result(registered).get("review", {}).get("periods")
+    if not periods:
+        raise ModelGateError(
+            f"version {registered.version} of {registered.name} does not say which rows it has learnt from",
+            "a version of today's library, which records them",
+            "train once without warm_start",
+        )
+    return warm_start(
+        loaded.pipeline,
+        features=list(loaded.feature_types),
+        version=registered.version,
+        sha256=registered.sha256,
+        learnt_until=max(str(periods[part]["to"]) for part in ("train", "validate")),
     )
 
 

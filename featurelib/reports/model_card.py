@@ -63,6 +63,7 @@ class ModelCard:
         trivial: what always predicting the mean label gives.
         ranked: precision, recall and NDCG of the first rows of each group, where the review asks for them.
         smaller: models made smaller, beside what they were made of.
+        continued_from: ``version``, ``sha256`` and ``trees`` of the model it went on from.
         packages: versions of what computes; ``code`` that of this library.
     """
 
@@ -111,6 +112,7 @@ class ModelCard:
     smaller: Sequence[Mapping[str, Any]] = ()
     shapes: Mapping[str, Any] = field(default_factory=dict)
     ranked: Mapping[str, Any] | None = None
+    continued_from: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the card as dictionaries, lists, texts and numbers."""

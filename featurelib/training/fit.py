@@ -34,6 +34,7 @@ from featurelib.training.segments import (
 from featurelib.training.smaller import Comparison
 from featurelib.training.trials import cut_for_trials, ensemble_trials, trial_objective, with_best_parameters
 from featurelib.training.tuning import OnTrial, Searched, Tuner
+from featurelib.training.warm import WarmStart, checked_warm
 from featurelib.training.workshop import AS_OF, Workshop, prepared
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class TrainingOptions:
         cost: what an hour costs, for ``tuning.budget``.
         champion: the champion to compare with on the same test rows.
         left: what the run has left for the search; None for no limit but that of ``tuning``.
+        warm: the model that this one goes on from, None for none.
     """
 
     key: tuple[str, ...] = ()
@@ -72,6 +74,7 @@ class TrainingOptions:
     cost: CostSettings | None = None
     champion: Champion | None = None
     left: TimeLeft | None = None
+    warm: WarmStart | None = None
 
 
 @dataclass
@@ -140,14 +143,21 @@ def train_model(
     )
     features, steps = _resolved(training, model, name=name, label=label, options=options)
     slicing = checked_segments(training, model)
+    warm = None if options.warm is None else checked_warm(options.warm, training, features)
     by = (*(slicing.by if slicing is not None else ()), *kept_for(model))
     with watch.step("prepare"):
         workshop = prepared(
-            training, model, features=features, label=label, key=options.key, slices=(*options.slices, *by)
-        )
+            training, model, features=features, label=label, key=options.key, slices=(*options.slices, *by),
+            kept=None if warm is None else warm.preparation,
+        )  # fmt: skip
     try:
         with watch.step("tune"):
-            bench = Bench(usable, at_once=model.tuning.parallelism, code=options.code)
+            bench = Bench(
+                usable,
+                at_once=model.tuning.parallelism,
+                code=options.code,
+                booster=None if warm is None else warm.booster,
+            )
             with (
                 folded(training, model, features=features, label=label, key=options.key) as folds,
                 cut_for_trials([*folds] or [workshop]) as places,
@@ -214,6 +224,7 @@ def train_model(
         dropped_because=workshop.preparation.reasons,
         segments=segments,
         review=reviewed,
+        continued_from=None if warm is None else warm.told(),
     )
 
 
