@@ -75,13 +75,14 @@ def warm_start(
     stages = tuple(pipeline.stages[:-1])
     (assembler,) = (stage for stage in stages if _output(stage) == VECTOR["tree"])
     given = list(assembler.getInputCols())  # type: ignore[attr-defined]
-    if COMPONENTS in given:
+    places = tuple(_bare(name) for name in given)
+    parts = {name: _factors(name, features) for name in dict.fromkeys(places) if name not in features}
+    if COMPONENTS in given or not all(parts.values()):
         raise ModelGateError(
-            f"version {version} learnt from principal components, and cannot be gone on from",
+            f"version {version} learnt from principal components or clusters, and cannot be gone on from",
             "a model of features and products",
             "take warm_start out of the model",
         )
-    places = tuple(_bare(name) for name in given)
     sizes = [len(labels) for stage in stages for labels in _labels(stage)]
     preparation = Preparation(
         features=tuple(features),
@@ -91,11 +92,7 @@ def warm_start(
         forms={"tree": ()},
         places={"tree": places},
         max_bins=max([_LEAST_BINS, *(size + 1 for size in sizes)]),
-        parts={
-            name: tuple(part for part in re.split(r"[*^]", name) if part in features)
-            for name in dict.fromkeys(places)
-            if name not in features
-        },
+        parts=parts,
     )
     return WarmStart(version, sha256, learnt_until, preparation, learner.get_booster())
 
@@ -128,6 +125,11 @@ def checked_warm(warm: WarmStart, training: DataFrame, features: Sequence[str]) 
     reason = f"version {warm.version}, which is gone on from, does not know it"
     new = {name: reason for name in features if name not in warm.preparation.features}
     return replace(warm, preparation=replace(warm.preparation, reasons=new))
+
+
+def _factors(name: str, features: Sequence[str]) -> tuple[str, ...]:
+    """Return the features that a product is made of; none of what is no product."""
+    return tuple(part for part in re.split(r"[*^]", name) if part in features)
 
 
 def _output(stage: Any) -> str | None:  # noqa: ANN401 - stages of every kind
