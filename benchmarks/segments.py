@@ -72,12 +72,13 @@ def rows_of(number: int) -> tuple[SliceRows, np.ndarray]:
     place = np.arange(count) % 5
     split = np.where(place < 3, 0, place - 2).astype(np.int8)
     parent = np.where(split == 0, np.nan, label.mean())
-    return SliceRows(features, label, split, parent), draw.integers(-(2**62), 2**62, count)
+    day = (np.arange(count) % 30).astype(np.int32)
+    return SliceRows(features, label, split, parent, day), draw.integers(-(2**62), 2**62, count)
 
 
 def written(slices: int) -> Path:
     """All rows as Parquet, in an order of nobody's."""
-    folder = FOLDER / str(slices)
+    folder = FOLDER / f"{slices}-with-days"
     if folder.exists():
         return folder
     tables = []
@@ -95,6 +96,7 @@ def written(slices: int) -> Path:
                     "parent": pa.array(rows.parent, from_pandas=True),
                     "vector": vectors,
                     "split": rows.split,
+                    "day": rows.day,
                 }
             )
         )

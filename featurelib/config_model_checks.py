@@ -85,6 +85,9 @@ def _check_groups(draft: Draft, path: KeyPath, model: ModelSpec, columns: Collec
     ]
     if model.mitigation is not None:
         named.append(((*path, "mitigation", "group"), model.mitigation.group))
+    ranking = model.review.ranking
+    if ranking is not None and ranking.by != "day":
+        named.append(((*path, "review", "ranking", "by"), ranking.by))
     for place, column in named:
         if column not in columns:
             given = f"{column!r} is no spine column or feature.{nearest(column, columns)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal, Self
@@ -10,41 +9,19 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from featurelib.errors import nearest
+from featurelib.estimator_specs import ENSEMBLES, EstimatorSpec
 from featurelib.preparation_specs import PreparationSpec
 from featurelib.review_specs import Costs, FairnessDemands, Mitigation, Review
+from featurelib.segment_specs import Segments
 from featurelib.spec_types import Name, Spec, unsaid
-from featurelib.tuning_specs import SearchRange, Tuning, check_search
+from featurelib.tuning_specs import Tuning, check_search
 
-EstimatorKind = Literal[
-    "logistic_regression",
-    "random_forest",
-    "gradient_boosted_trees",
-    "xgboost",
-    "decision_tree",
-    "naive_bayes",
-    "multilayer_perceptron",
-    "factorization_machine",
-    "linear_regression",
-    "generalized_linear_regression",
-    "function",
-    "average",
-    "stacking",
-    "distilled",
-    "pruned",
-]
 Task = Literal["binary", "regression"]
 TASK_METRICS: dict[Task, frozenset[str]] = {
     "binary": frozenset({"roc_auc", "pr_auc", "log_loss"}),
     "regression": frozenset({"rmse", "mae", "r2"}),
 }
 """What a search can be steered by."""
-ENSEMBLES: dict[str, tuple[int, int]] = {
-    "average": (2, 20),
-    "stacking": (2, 20),
-    "distilled": (2, 2),
-    "pruned": (1, 1),
-}
-"""Learners made of others, and of how many; they are fitted when those are tuned."""
 STUDENTS = frozenset(
     {"logistic_regression", "linear_regression", "decision_tree", "random_forest"}
     | {"gradient_boosted_trees", "xgboost", "factorization_machine"}
@@ -53,85 +30,8 @@ _ONLY: dict[Task, frozenset[str]] = {
     "binary": frozenset({"logistic_regression", "naive_bayes", "multilayer_perceptron"}),
     "regression": frozenset({"linear_regression", "generalized_linear_regression"}),
 }
+_OF_TREES = frozenset({"random_forest", "gradient_boosted_trees", "decision_tree", "xgboost"})
 _UNWEIGHTED = frozenset({"multilayer_perceptron", "factorization_machine", "function", *ENSEMBLES})
-_FUNCTION = re.compile(r"[A-Za-z_]\w*:[A-Za-z_]\w*")
-
-
-ESTIMATOR_PARAMETERS: dict[EstimatorKind, frozenset[str]] = {
-    "logistic_regression": frozenset({"reg_param", "elastic_net", "max_iter"}),
-    "random_forest": frozenset({"trees", "max_depth", "min_rows_per_leaf", "subsample", "column_sample"}),
-    "gradient_boosted_trees": frozenset(
-        {"trees", "max_depth", "learning_rate", "subsample", "min_rows_per_leaf", "column_sample"}
-    ),
-    "xgboost": frozenset(
-        {"trees", "max_depth", "learning_rate", "subsample", "column_sample", "min_child_weight"}
-        | {"reg_lambda", "workers", "early_stopping_rounds", "gamma", "max_bin"}
-    ),
-    "decision_tree": frozenset({"max_depth", "min_rows_per_leaf"}),
-    "naive_bayes": frozenset({"smoothing", "model_type"}),
-    "multilayer_perceptron": frozenset({"hidden", "max_iter", "learning_rate"}),
-    "factorization_machine": frozenset({"factors", "reg_param", "max_iter", "learning_rate"}),
-    "linear_regression": frozenset({"reg_param", "elastic_net", "max_iter"}),
-    "generalized_linear_regression": frozenset({"family", "link", "reg_param", "max_iter"}),
-    "function": frozenset(),
-    "average": frozenset(),
-    "stacking": frozenset({"folds", "reg_param"}),
-    "distilled": frozenset(),
-    "pruned": frozenset({"tolerance"}),
-}
-"""The hyperparameters each learner takes, fixed or tuned; a ``function`` takes whatever it reads."""
-
-
-class EstimatorSpec(Spec):
-    """A learner, its fixed parameters and the space of those to tune.
-
-    ``refit`` overrides parameters when the best trial is fitted again on all rows: trials can then be small
-    (15 trees), and the model that is kept large (60 trees).
-
-    Attributes:
-        function: of kind ``function``: ``module:class`` of the pipeline's folder, a learner on one machine.
-        members: of kinds made of others: ``average`` and ``stacking`` put these estimators of the model
-            together, ``distilled`` teaches the second by the first, ``pruned`` takes trees of its one away.
-    """
-
-    kind: EstimatorKind
-    parameters: dict[str, float | int | str | bool] = Field(default_factory=dict)
-    space: dict[str, SearchRange] = Field(default_factory=dict)
-    refit: dict[str, float | int | str | bool] = Field(default_factory=dict)
-    function: str | None = unsaid(default=None)
-    members: tuple[Name, ...] = unsaid(default=())
-
-    @model_validator(mode="after")
-    def _of_its_kind(self) -> Self:
-        if (self.kind == "function") != (self.function is not None):
-            raise ValueError(
-                f"kind {self.kind}, function {self.function}: kind function, and only it, names one"
-            )
-        if self.function is not None and not _FUNCTION.fullmatch(self.function):
-            raise ValueError(f"{self.function!r} is not module:class of the pipeline's folder")
-        least, most = ENSEMBLES.get(self.kind, (0, 0))
-        if not least <= len(set(self.members)) == len(self.members) <= most:
-            wanted = f"{least} or more" if most > least else least or "no"
-            raise ValueError(f"{self.kind} takes {wanted} members, all different, got {list(self.members)}")
-        if self.members and self.space:
-            raise ValueError(f"{self.kind} takes no space: its members are tuned")
-        if "early_stopping_rounds" in {*self.parameters, *self.space} and "trees" in self.refit:
-            raise ValueError("refit has trees, which early stopping finds: leave one of them out")
-        return self
-
-    @model_validator(mode="after")
-    def _fixed_or_tuned(self) -> Self:
-        both = sorted(self.parameters.keys() & self.space.keys())
-        if both:
-            raise ValueError(f"both fixed and tuned: {', '.join(both)}")
-        known = ESTIMATOR_PARAMETERS[self.kind]
-        for name in (*self.parameters, *self.space, *self.refit):
-            if name not in known and self.kind != "function":
-                raise ValueError(
-                    f"{self.kind} has no parameter {name!r}.{nearest(name, known)}"
-                    f" It takes {', '.join(sorted(known))}"
-                )
-        return self
 
 
 class Gate(Spec):
@@ -183,51 +83,6 @@ def select_names(patterns: Sequence[str], names: Iterable[str]) -> tuple[str, ..
     )
 
 
-class Segments(Spec):
-    """One model a slice beside the model itself, their parent: which slices, how tuned, when good enough.
-
-    A slice is the rows with one combination of values in ``by``; null is a value like any other. The metric
-    and the seed are those of the model's tuning.
-
-    Attributes:
-        by: spine columns or features of text, whole numbers, booleans or dates.
-        min_rows: a slice with fewer train and validation rows keeps the parent.
-        learner: a single-machine xgboost; the parent's tree vector is what it learns from.
-        trials: tried for each slice, chosen on its validation rows; 1 where ``space`` is empty.
-        min_gain: by how much a slice's model must be better than the parent on the slice's validation rows;
-            at 0 it must be better at all.
-        task_mib: a slice whose rows take more in memory keeps the parent.
-        keep_contributions: keep the SHAP values of every test row in a table.
-    """
-
-    by: Annotated[tuple[Name, ...], Field(min_length=1)]
-    min_rows: Annotated[int, Field(ge=1)] = 500
-    learner: EstimatorSpec = EstimatorSpec(
-        kind="xgboost",
-        parameters={"trees": 60},
-        space={
-            "max_depth": SearchRange(integer=(2, 6)),
-            "learning_rate": SearchRange(log_uniform=(0.03, 0.3)),
-            "min_child_weight": SearchRange(log_uniform=(1, 30)),
-        },
-    )
-    trials: Annotated[int, Field(ge=1)] = 8
-    min_gain: Annotated[float, Field(ge=0)] = 0.0
-    task_mib: Annotated[int, Field(ge=1)] = 512
-    keep_contributions: bool = False
-
-    @model_validator(mode="after")
-    def _single_machine(self) -> Self:
-        if self.learner.kind != "xgboost":
-            raise ValueError(f"the learner of segments must be of kind xgboost, got {self.learner.kind}")
-        learner = self.learner
-        if "workers" in {*learner.parameters, *learner.space, *learner.refit}:
-            raise ValueError("a slice is trained by one thread of one worker: take workers away")
-        if len(set(self.by)) != len(self.by):
-            raise ValueError(f"by names a column twice: {', '.join(self.by)}")
-        return self
-
-
 class ModelSpec(Spec):
     """A model: its features, its learners, how they are tuned and when one is good enough.
 
@@ -244,6 +99,8 @@ class ModelSpec(Spec):
         known_label_ok: features that may tell the label as good as by themselves; any other such feature is
             refused, since it was most likely written after the label was known.
         segments: models of slices beside this one; absent means none.
+        warm_start: ``champion``: the training goes on from the champion of its moment, with its preparation
+            and its trees, and adds trees; without a champion it begins anew. For xgboost alone.
         costs: what calls cost; the threshold is then the cheapest on validation rows, and scoring calls by
             it. Without them it is that of the greatest F1, and scoring calls at 0.5.
         mitigation: what is done about differences between groups.
@@ -265,6 +122,7 @@ class ModelSpec(Spec):
     task: Task = unsaid(default="binary")
     preparation: PreparationSpec | None = unsaid(default=None)
     known_label_ok: tuple[Name, ...] = unsaid(default=())
+    warm_start: Literal["champion"] | None = unsaid(default=None)
     costs: Costs | None = unsaid(default=None)
     mitigation: Mitigation | None = unsaid(default=None)
     review: Review = unsaid(default=Review())
@@ -300,6 +158,7 @@ class ModelSpec(Spec):
             "costs": self.costs,
             "mitigation": self.mitigation,
             "review.fairness": self.review.fairness,
+            "review.ranking": self.review.ranking,
             "class_weights and sampling": self.preparation is not None and self.preparation.is_weighted,
         }
         grouped = self.mitigation is not None and self.mitigation.thresholds is not None
@@ -341,6 +200,36 @@ class ModelSpec(Spec):
                 raise ValueError(
                     f"{name}: {spec.members[1]} cannot be taught numbers; a student is one of {known}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _can_go_on(self) -> Self:
+        """What begins with fitted trees keeps their vector, and can only add trees."""
+        if self.warm_start is None:
+            return self
+        for name, spec in self.estimators.items():
+            if spec.kind != "xgboost":
+                raise ValueError(
+                    f"warm_start: {name} is of kind {spec.kind}, and only xgboost can begin with a fitted "
+                    "model: take the estimator out, or warm_start"
+                )
+            if "early_stopping_rounds" in {*spec.parameters, *spec.space}:
+                raise ValueError(
+                    f"warm_start: {name} has early_stopping_rounds, which would count the champion's trees "
+                    "too: fix trees, the number that is added, or search it"
+                )
+        if self.lift_learner.kind not in _OF_TREES:
+            raise ValueError(
+                f"warm_start keeps the champion's vector for trees, and lift_learner "
+                f"{self.lift_learner.kind} reads another: take one of {', '.join(sorted(_OF_TREES))}"
+            )
+        if self.tuning.folds is not None:
+            raise ValueError("warm_start: folds have preparations of their own, and the champion's is kept")
+        fitted = self.preparation and self.preparation.model_dump(exclude={"class_weights", "sampling"})
+        if fitted and fitted != PreparationSpec().model_dump(exclude={"class_weights", "sampling"}):
+            raise ValueError(
+                "warm_start keeps the champion's preparation: take all but class_weights and sampling out"
+            )
         return self
 
     @model_validator(mode="after")

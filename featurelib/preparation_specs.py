@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from featurelib.spec_types import Spec
+from featurelib.spec_types import Spec, unsaid
 
 ImputeStrategy = Literal["median", "mean", "mode", "constant"]
 Encoding = Literal["one_hot", "ordinal", "target"]
@@ -120,6 +120,18 @@ class Pca(Spec):
     keep: bool = False
 
 
+class Clusters(Spec):
+    """The distance of a row to the centre of each of ``k`` clusters of the training rows is added.
+
+    Attributes:
+        features: numeric features that rows are alike or unlike in.
+        k: how many clusters; for each a number ``cluster_1``, ``cluster_2``, ...
+    """
+
+    features: Patterns
+    k: Annotated[int, Field(ge=2, le=100)] = 8
+
+
 class Unstable(Spec):
     """Leave out features whose distribution shifts: the population stability index of ten bins.
 
@@ -170,7 +182,8 @@ class ClassWeights(Spec):
 class PreparationSpec(Spec):
     """What happens between raw features and the learner; all of it is fitted on training rows.
 
-    The order: outliers, imputation, encoding, selection, interactions and powers, components, scaling.
+    The order: outliers, imputation, encoding, selection, interactions and powers, clusters, components,
+    scaling.
 
     Attributes:
         scale: of what linear learners see; trees see numbers as they are.
@@ -186,6 +199,7 @@ class PreparationSpec(Spec):
     interactions: tuple[Annotated[tuple[str, ...], Field(min_length=2, max_length=3)], ...] = ()
     polynomial: Polynomial | None = None
     pca: Pca | None = None
+    clusters: Clusters | None = unsaid(default=None)
     select: Select = Select()
     class_weights: Literal["balanced"] | ClassWeights | None = None
     sampling: Sampling | None = None

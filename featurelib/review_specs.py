@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from featurelib.spec_types import Name, Spec
+from featurelib.spec_types import Name, Spec, unsaid
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Explanation = Literal["contributions", "permutation", "partial_dependence"]
@@ -72,6 +72,24 @@ class Mitigation(Spec):
         return self
 
 
+class Ranking(Spec):
+    """How well a model puts the rows of a group in order: precision, recall and NDCG at so many rows.
+
+    Attributes:
+        by: ``day``, the UTC day of ``as_of_ts``, or a column of the training set.
+        at: numbers of rows, those with the highest scores of each group.
+    """
+
+    by: Name = "day"
+    at: Annotated[tuple[Annotated[int, Field(ge=1, le=10_000)], ...], Field(min_length=1, max_length=10)]
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len(set(self.at)) != len(self.at):
+            raise ValueError(f"at names a number twice: {', '.join(map(str, self.at))}")
+        return self
+
+
 class Review(Spec):
     """What is measured and said of a model beside its metrics; nothing here changes what is trained.
 
@@ -87,6 +105,7 @@ class Review(Spec):
         explain_features: so many features get permutation importance and partial dependence.
         learning_curve: shares of the sampled training rows that the lift learner is fitted on.
         precision_at: shares of the test rows, the highest scoring, whose precision is given.
+        ranking: how well it orders the rows of a group, as the flights of a day.
     """
 
     intended_use: str = ""
@@ -99,6 +118,7 @@ class Review(Spec):
     explain_features: Annotated[int, Field(ge=1, le=100)] = 5
     learning_curve: tuple[Share, ...] = ()
     precision_at: tuple[Share, ...] = ()
+    ranking: Ranking | None = unsaid(default=None)
 
 
 class FairnessDemands(Spec):

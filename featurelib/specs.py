@@ -14,18 +14,12 @@ from pydantic import Field, model_validator
 
 from featurelib.derived_specs import Derived
 from featurelib.errors import nearest
+from featurelib.estimator_specs import ESTIMATOR_PARAMETERS, EstimatorSpec
 from featurelib.feature_specs import Aggregation, FeatureDefinition, FeatureView, Latest, feature_name
-from featurelib.model_specs import (
-    ESTIMATOR_PARAMETERS,
-    EstimatorSpec,
-    Gate,
-    LiftStep,
-    ModelSpec,
-    Segments,
-    select_names,
-)
+from featurelib.model_specs import Gate, LiftStep, ModelSpec, select_names
 from featurelib.operations import AggregationOp
-from featurelib.review_specs import Costs, Fairness, FairnessDemands, Mitigation, Review
+from featurelib.review_specs import Costs, Fairness, FairnessDemands, Mitigation, Ranking, Review
+from featurelib.segment_specs import Segments
 from featurelib.settings_specs import (
     CostSettings,
     EngineSettings,
@@ -67,6 +61,7 @@ __all__ = [
     "Project",
     "QualityGate",
     "QualityRule",
+    "Ranking",
     "Review",
     "RunSettings",
     "SearchRange",

@@ -106,7 +106,8 @@ def backfill(
         if not piece.days.is_all and not plan_of(context, piece).busy:
             continue
         guard = None if budget is None else partial(budget.check, done=names[:place], left=names[place:])
-        run = partial(run_step, context, piece.step, label=str(piece), guard=guard)
+        own: dict[str, Any] = {"budget": budget} if piece.step == "train" else {}
+        run = partial(run_step, context, piece.step, label=str(piece), guard=guard, **own)
         with context.turn("backfill", wait_seconds=wait, gives_way=True):
             results.append(run() if piece.days.is_all else run(days=piece.days))
     return results

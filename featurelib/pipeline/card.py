@@ -79,6 +79,12 @@ def card_of(project: Project, name: str, version: int | None = None) -> ModelCar
         mitigation=review.get("mitigation"),
         explanation=review.get("explanation"),
         champion=review.get("champion"),
+        task=str(result.get("task", "binary")),
+        trivial=result.get("trivial"),
+        smaller=result.get("smaller", ()),
+        shapes=review.get("shapes", {}),
+        ranked=review.get("ranked"),
+        continued_from=result.get("continued_from"),
         figures={**review.get("figures", {}), "megabytes": registered.metrics.get("megabytes", 0.0)},
     )
 

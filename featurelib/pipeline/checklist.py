@@ -98,7 +98,12 @@ def _interval(review: Mapping[str, Any]) -> Check:
 def _calibration(result: Mapping[str, Any], model: ModelSpec) -> Check:
     item, found = "calibration", result.get("evaluation", {}).get("calibration_error")
     if found is None:
-        return Check(item, "not measured", "train it again")
+        is_number = result.get("task") == "regression"
+        return Check(
+            item,
+            "not measured",
+            "the label is a number: look at the curves" if is_number else "train it again",
+        )
     bound = model.gate.calibration_error or MOST_CALIBRATION_ERROR
     return _check(item, f"error {found:.4f}, at most {bound}", is_met=found <= bound)
 

@@ -43,6 +43,9 @@ def write_report(context: Context, results: Sequence[StepResult]) -> Path:
         metric=_metric(context),
         positive=context.project.label.name,
         evaluation=training.get("evaluation") if training.get("task") != "regression" else None,
+        numbers=_numbers(training) if training.get("task") == "regression" else None,
+        trivial=_lift(training["trivial"]) if training.get("trivial") else None,
+        smaller=training.get("smaller", ()),
         importance=[(name, share) for name, share in training.get("importance", ())],
         segments=[_slice(one) for one in training.get("segments", {}).get("slices", ())],
         by_hour=_by_hour(context),
@@ -86,11 +89,17 @@ def _ingest(load: dict[str, Any]) -> Any:  # noqa: ANN401 - plain values of a re
 
 
 def _lift(step: dict[str, Any]) -> Any:  # noqa: ANN401 - plain values of a record
-    return {key: step[key] for key in ("name", "features", "roc_auc", "pr_auc")}
+    return {key: step.get(key) for key in ("name", "features", "roc_auc", "pr_auc", "r2", "rmse")}
+
+
+def _numbers(training: dict[str, Any]) -> Any:  # noqa: ANN401 - plain values of a record
+    """Return figures and shapes of a regression; those of a training before shapes were kept have none."""
+    none: dict[str, Any] = {"calibration": [], "residuals": [], "quantiles": {}}
+    return {**training["evaluation"], **none, **training.get("review", {}).get("shapes", {})}
 
 
 def _scores(one: dict[str, Any]) -> Any:  # noqa: ANN401 - plain values of a record
-    return {"roc_auc": one["roc_auc"], "pr_auc": one["pr_auc"]}
+    return {key: one.get(key) for key in ("roc_auc", "pr_auc", "r2", "rmse")}
 
 
 def _trial(trial: dict[str, Any]) -> Any:  # noqa: ANN401 - plain values of a record

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,7 +16,7 @@ from featurelib.errors import ModelGateError, nearest
 from featurelib.lineage.records import code_version, package_versions
 from featurelib.pipeline.context import Context
 from featurelib.pipeline.functions import loaded_model
-from featurelib.pipeline.train import training_options
+from featurelib.pipeline.train import training_options, warm_from
 from featurelib.registry.tracker import Tracker
 from featurelib.registry.versions import RegisteredModel
 from featurelib.specs import SPLIT, ModelSpec, Project
@@ -94,6 +94,9 @@ def reproduce(context: Context, registered: RegisteredModel) -> Reproduction:
     training = read(context.spark, context.store, table, version=version)
     loaded = loaded_model(context.project, registered)
     options = training_options(context, registered.name, training.columns, trials=model.tuning.trials)
+    if (before := recorded.get("continued_from")) is not None:
+        first = tracker.version(registered.name, int(before["version"]))
+        options = replace(options, warm=warm_from(context, first))
     with context.progress.stage(f"train {registered.name} from {table} version {version}") as stage:
         result = train_model(
             training, model, name=registered.name, label=str(recorded["label"]), options=options

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 from featurelib.errors import FeaturelibError
 from featurelib.pipeline.budget import Budget
@@ -110,7 +111,9 @@ def _run_steps(
         guard = None
         if budget is not None:
             guard = partial(budget.check, done=steps[:place], left=steps[place:])
-        options = {"comment": comment} if name == "train" and comment else {}
+        options: dict[str, Any] = {}
+        if name == "train":
+            options = {"comment": comment, "budget": budget}
         results.append(run_step(context, name, announced=announced.get(name), guard=guard, **options))
     with context.progress.stage("report") as stage:
         stage.summary = str(write_report(context, results))

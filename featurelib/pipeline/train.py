@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from featurelib.pipeline.context import Context, StepResult, Surroundings
 from featurelib.pipeline.definitions import check_features, features_hash, short_definitions
 from featurelib.pipeline.functions import learner_code, loaded_model, module_sha256
 from featurelib.pipeline.models import champion_of, judged
+from featurelib.pipeline.records import last_facts
 from featurelib.pipeline.reference import reference
 from featurelib.pipeline.segments import keep_segments
 from featurelib.registry.aliases import hold
@@ -38,10 +40,14 @@ from featurelib.tables.locks import exclusive
 from featurelib.training.fit import TrainingOptions, train_model
 from featurelib.training.journal import Journal
 from featurelib.training.review import Champion
+from featurelib.training.search import TimeLeft
 from featurelib.training.tuning import Trial
+from featurelib.training.warm import WarmStart, warm_start
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+    from featurelib.pipeline.budget import Budget
 
 _EXAMPLE_ROWS = 5
 _MOST_DRIFTED = 10
@@ -55,11 +61,12 @@ _NOT_TRIED = {  # neither what is tried nor what it measures follows from these
     "estimators": {"__all__": {"refit"}},
     "tuning": {"max_seconds", "budget", "no_progress"},
 }
+_BEFORE_THE_END_OF_A_SEARCH = frozenset({"prepare", "tune"})
 _JUDGED_BY = "gate_hash"
 _REQUIRED = ("pyspark", "xgboost-cpu", "numpy")
 
 
-def train(context: Context, *, comment: str = "") -> StepResult:
+def train(context: Context, *, comment: str = "", budget: Budget | None = None) -> StepResult:
     """Train every model of the project on the published training set; idle where that was done before.
 
     A model that is trained beside a champion whose features still mean the same is compared with it on the
@@ -72,8 +79,10 @@ def train(context: Context, *, comment: str = "") -> StepResult:
         context: the run's surroundings.
         comment: why it was trained, as a commit message says it; empty for the settings' ``run_comment``, and
             failing that for what started it.
+        budget: of the run; a search that it leaves no time for is broken off, and a rerun goes on with it.
 
     Raises:
+        BudgetExceeded: the budget leaves no time for another trial; those that ended are kept.
         LeaseHeld: another process trains the model.
     """
     if context.names.training not in published(context.store):
@@ -84,15 +93,26 @@ def train(context: Context, *, comment: str = "") -> StepResult:
     for name, model in context.project.models.items():
         lock = context.store.leases / "models" / f"{name}.training.lock"
         with exclusive(lock, what=f"the training of model {name}", timeout_seconds=0):
-            results.append(_train_one(context, name, model, comment))
+            results.append(_train_one(context, name, model, comment, _left(context, name, budget)))
     busy = [result for result in results if not result.is_idle]
     facts: dict[str, Any] = {key: value for result in busy for key, value in result.facts.items()}
     summary = "; ".join(result.summary for result in results)
     return StepResult("train", summary, busy[0].run_id if busy else None, facts=facts)
 
 
-def _train_one(context: Context, name: str, model: ModelSpec, comment: str) -> StepResult:
-    version = published(context.store)[context.names.training]
+def _left(context: Context, name: str, budget: Budget | None) -> TimeLeft | None:
+    """Return what a run's budget leaves for a search: less what followed the search the last time."""
+    if budget is None:
+        return None
+    last = last_facts(context).get("train", {}).get("facts", {}).get("training") or {}
+    took = last.get("seconds", {}) if last.get("name") == name else {}
+    after = sum(seconds for step, seconds in took.items() if step not in _BEFORE_THE_END_OF_A_SEARCH)
+    return TimeLeft(lambda: budget.left - after, budget.again)
+
+
+def _train_one(
+    context: Context, name: str, model: ModelSpec, comment: str, left: TimeLeft | None
+) -> StepResult:
     outbox_id = submission_id(context, name, model)
     tracker = Tracker(context.project.settings.tracking)
     registered = tracker.submitted(name, outbox_id)
@@ -106,7 +126,7 @@ def _train_one(context: Context, name: str, model: ModelSpec, comment: str) -> S
     )  # also when it is registered: a run that died then did not clear it away
     if registered is None or waits is not None:
         registered = tracker.register(
-            waits or _trained(context, name, model, outbox_id=outbox_id, version=version, comment=comment)
+            waits or _trained(context, name, model, outbox_id=outbox_id, comment=comment, left=left)
         )
         journal.discard()
     # Before it is judged, which marks the version as done: a rerun after a crash comes by here again.
@@ -151,6 +171,8 @@ def search_journal(context: Surroundings, name: str, model: ModelSpec) -> Journa
     limits do not, nor does what happens to the best trial, so that a search goes on with a greater limit.
     """
     search = _made_from(context, model, but=_NOT_TRIED)
+    if (champion := _gone_on_from(context, name, model)) is not None:  # other trees, other outcomes
+        search = hashlib.sha256(f"{search} {champion.sha256}".encode()).hexdigest()
     return Journal(context.project.settings.work_folder / "searches" / name / f"{search[:16]}.jsonl", search)
 
 
@@ -178,9 +200,15 @@ def outbox_root(context: Context) -> Path:
 
 
 def _trained(
-    context: Context, name: str, model: ModelSpec, *, outbox_id: str, version: int, comment: str
+    context: Context,
+    name: str,
+    model: ModelSpec,
+    *,
+    outbox_id: str,
+    comment: str,
+    left: TimeLeft | None,
 ) -> Outbox:
-    project = context.project
+    project, version = context.project, published(context.store)[context.names.training]
     training = read(context.spark, context.store, context.names.training, version=version)
     options = training_options(
         context,
@@ -190,6 +218,7 @@ def _trained(
         champion=_champion(context, name, training) if model.task == "binary" else None,
         journal=search_journal(context, name, model),
     )
+    options = replace(options, left=left, warm=_warm(context, name, model))
     result = train_model(training, model, name=name, label=project.label.name, options=options)
     record = {**result.to_dict(), "spec": model.model_dump(mode="json")}
     if model.gate.drift is not None:
@@ -209,6 +238,7 @@ def _trained(
             "packages": json.dumps(packages),
             "python": platform.python_version(),
             "delta_versions": json.dumps({context.names.training: version}),
+            **({"continued_from": str(options.warm.version)} if options.warm is not None else {}),
             **_calls_by(model, record["review"].get("decision")),
         },
         example=tuple(
@@ -242,6 +272,46 @@ def training_options(
         journal=journal,
         cost=context.project.settings.cost,
         champion=champion,
+    )
+
+
+def _gone_on_from(context: Surroundings, name: str, model: ModelSpec) -> RegisteredModel | None:
+    """Return the champion that a training goes on from, None where it begins anew."""
+    if model.warm_start is None:
+        return None
+    tracker = Tracker(context.project.settings.tracking)
+    version = tracker.aliases(name).get(CHAMPION)
+    return None if version is None else tracker.version(name, version)
+
+
+def _warm(context: Context, name: str, model: ModelSpec) -> WarmStart | None:
+    champion = _gone_on_from(context, name, model)
+    if champion is None:
+        return None
+    check_features(context.project, champion)
+    return warm_from(context, champion)
+
+
+def warm_from(context: Context, registered: RegisteredModel) -> WarmStart:
+    """Return what a training begins with that goes on from a registered version.
+
+    Raises:
+        ModelGateError: its learner is not xgboost, or it was registered before the moments of its rows were.
+    """
+    loaded = loaded_model(context.project, registered)
+    periods = Tracker(context.project.settings.tracking).result(registered).get("review", {}).get("periods")
+    if not periods:
+        raise ModelGateError(
+            f"version {registered.version} of {registered.name} does not say which rows it has learnt from",
+            "a version of today's library, which records them",
+            "train once without warm_start",
+        )
+    return warm_start(
+        loaded.pipeline,
+        features=list(loaded.feature_types),
+        version=registered.version,
+        sha256=registered.sha256,
+        learnt_until=max(str(periods[part]["to"]) for part in ("train", "validate")),
     )
 
 

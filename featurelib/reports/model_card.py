@@ -9,6 +9,7 @@ from typing import Any
 from featurelib.errors import ConfigError
 from featurelib.reports import charts, formats
 from featurelib.reports.charts import Axis, Frame, Series
+from featurelib.reports.number_charts import number_curves
 from featurelib.reports.pages import render_page
 
 _METRICS = {
@@ -22,6 +23,11 @@ _METRICS = {
     "precision": "precision",
     "recall": "recall",
     "f1": "F1",
+    "r2": "R2",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "mape": "MAPE",
+    "bias": "mean error",
 }
 _RATES = {
     "selection_rate": "called positive",
@@ -53,6 +59,11 @@ class ModelCard:
         decision: the threshold, or thresholds by group, and what they come from.
         verdict: what the gate says, ``approvals`` who approved it.
         checklist: items with ``item``, ``state`` and ``said``.
+        task: ``binary`` or ``regression``; the latter has ``shapes``, what its curves are drawn from.
+        trivial: what always predicting the mean label gives.
+        ranked: precision, recall and NDCG of the first rows of each group, where the review asks for them.
+        smaller: models made smaller, beside what they were made of.
+        continued_from: ``version``, ``sha256`` and ``trees`` of the model it went on from.
         packages: versions of what computes; ``code`` that of this library.
     """
 
@@ -96,6 +107,12 @@ class ModelCard:
     explanation: Mapping[str, Any] | None = None
     champion: Mapping[str, Any] | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
+    task: str = "binary"
+    trivial: Mapping[str, Any] | None = None
+    smaller: Sequence[Mapping[str, Any]] = ()
+    shapes: Mapping[str, Any] = field(default_factory=dict)
+    ranked: Mapping[str, Any] | None = None
+    continued_from: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the card as dictionaries, lists, texts and numbers."""
@@ -152,14 +169,24 @@ def render_model_card(card: ModelCard) -> str:
         tone="good" if card.verdict.get("passed") else "plain",
         metrics=_metrics(card),
         curves=_curves(card),
-        slices=sorted(card.slices, key=lambda one: one["roc_auc"] if one["roc_auc"] is not None else 2.0)[
-            :_MOST_SHOWN
-        ],
+        slices=_lowest(card),
+        trivial=_trivial(card),
         rates=_RATES,
         explained=_explained(card),
         dependence=_dependence(card),
         definition=[[name, kind] for name, kind in card.features.items()],
     )
+
+
+def _lowest(card: ModelCard) -> list[Mapping[str, Any]]:
+    """Return the slices with the lowest metric, those without one last."""
+    metric = "r2" if card.task == "regression" else "roc_auc"
+    return sorted(card.slices, key=lambda one: one[metric] if one[metric] is not None else 2.0)[:_MOST_SHOWN]
+
+
+def _trivial(card: ModelCard) -> tuple[str, Any]:
+    metric = "rmse" if card.task == "regression" else "log_loss"
+    return _METRICS[metric], (card.trivial or {}).get(metric)
 
 
 def _metrics(card: ModelCard) -> list[dict[str, Any]]:
@@ -171,6 +198,8 @@ def _metrics(card: ModelCard) -> list[dict[str, Any]]:
 
 
 def _curves(card: ModelCard) -> list[Any]:
+    if card.task == "regression":
+        return number_curves(card.shapes, what=card.label) if card.shapes else []
     points = card.evaluation.get("calibration", ())
     top = min(1.0, int(max((max(x, y) for x, y, *_ in points), default=1.0) * 10 + 1) / 10)
     drawn = [

@@ -5,15 +5,29 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NotRequired
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
-from typing_extensions import TypedDict  # pydantic refuses typing's before Python 3.12
 
 from featurelib.errors import ConfigError, nearest
 from featurelib.reports import charts, formats
 from featurelib.reports.charts import Axis, Frame, Series
+from featurelib.reports.number_charts import beyond, number_curves
 from featurelib.reports.pages import render_page
+from featurelib.reports.run_parts import (
+    Evaluation,
+    GateResult,
+    Ingest,
+    Lift,
+    Model,
+    Numbers,
+    Scores,
+    Slice,
+    Smaller,
+    Stage,
+    Trial,
+    View,
+)
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -40,114 +54,6 @@ _MOST_IMPORTANCES = 20
 _COIN = 0.5
 
 
-class Stage(TypedDict):
-    """A step of the run, with what it did in one sentence."""
-
-    name: str
-    summary: str
-    seconds: float
-    rows: NotRequired[int | None]
-
-
-class Ingest(TypedDict):
-    """What a landed table took in: rows in are the passed and the quarantined, each row once."""
-
-    table: str
-    files: int
-    rows_in: int
-    passed: int
-    quarantined: int
-    reasons: Mapping[str, int]
-
-
-class View(TypedDict):
-    """A feature view and the columns it gives."""
-
-    view: str
-    entity: str
-    source: str
-    features: Sequence[str]
-    windows: Sequence[str]
-
-
-class Evaluation(TypedDict):
-    """The chosen model on the test rows; the curves are lists of points."""
-
-    rows: int
-    positives: int
-    roc_auc: float | None
-    pr_auc: float | None
-    log_loss: float
-    brier: float
-    threshold: float
-    accuracy: float
-    precision: float
-    recall: float
-    f1: float
-    roc: Sequence[Sequence[float]]
-    precision_recall: Sequence[Sequence[float]]
-    calibration: Sequence[Sequence[float]]
-
-
-class Lift(TypedDict):
-    """What a set of features (or so many) is worth on the test rows; the first row is the baseline."""
-
-    name: str
-    features: int | Sequence[str]
-    roc_auc: float | None
-    pr_auc: float | None
-
-
-class Trial(TypedDict):
-    """One fit of the search and its validation metric, absent where the fit failed."""
-
-    number: int
-    estimator: str
-    parameters: Mapping[str, Any]
-    value: float | None
-    seconds: float | None
-    state: str
-    reason: NotRequired[str]
-
-
-class Scores(TypedDict):
-    """The best an estimator reached."""
-
-    roc_auc: float | None
-    pr_auc: float | None
-
-
-class Slice(TypedDict):
-    """A slice, and what its own model and the parent reach on its test rows."""
-
-    segment: str
-    state: str
-    train_rows: int
-    test_rows: int
-    roc_auc: float | None
-    parent_roc_auc: float | None
-    first_feature: str | None
-    reason: str
-
-
-class GateResult(TypedDict):
-    """Whether the model may become champion, and why."""
-
-    passed: bool
-    mode: str
-    reasons: Sequence[str]
-
-
-class Model(TypedDict):
-    """The registered model, by the bytes it is made of."""
-
-    name: str
-    version: int | str
-    sha256: str
-    estimator: NotRequired[str]
-    alias: NotRequired[str]
-
-
 @dataclass(frozen=True, kw_only=True)
 class RunReport:
     """Everything the page of a run says, as plain values that survive JSON.
@@ -158,6 +64,9 @@ class RunReport:
             ``failed`` and ``rejected`` as bad, others as neither.
         metric: name of the trials' validation metric.
         positive: a word for what the model predicts, as ``late``.
+        numbers: how a model of ``task: regression`` did; the lift table then shows R2 and RMSE.
+        trivial: what always predicting the mean label of the training rows makes of the test rows.
+        smaller: pruned and distilled models beside what they were made of.
         null_shares: share of null values on the test rows by feature.
         importance: ``(feature, share)``, greatest first.
         segments: what became of each slice of a model with segments.
@@ -185,6 +94,9 @@ class RunReport:
     metric: str = "roc_auc"
     positive: str = "positive"
     evaluation: Evaluation | None = None
+    numbers: Numbers | None = None
+    trivial: Lift | None = None
+    smaller: Sequence[Smaller] = ()
     importance: Sequence[tuple[str, float]] = ()
     by_hour: Sequence[Sequence[float]] = ()
     segments: Sequence[Slice] = ()
@@ -237,7 +149,8 @@ def render_run_report(report: RunReport) -> str:
         curves=_curves(report),
         strip=_strip(report),
         trials=sorted(report.trials, key=lambda trial: trial["number"]),
-        by_estimator=sorted(report.by_estimator.items(), key=lambda pair: -(pair[1]["roc_auc"] or 0)),
+        by_estimator=_by_estimator(report),
+        beyond=beyond(report.numbers["residuals"]) if report.numbers else None,
         importance=_importance(report),
         slices=sorted(report.segments, key=lambda one: (-one["train_rows"], one["segment"])),
         missing=_missing(report),
@@ -265,20 +178,42 @@ def _views(report: RunReport) -> list[dict[str, object]]:
 
 def _lift(report: RunReport) -> dict[str, Any]:
     """The lift table's rows, each with its difference to the first, the prototype's figure and a bar."""
-    reference = report.reference
+    reference, metric, low = report.reference, _main_metric(report), 0.0 if report.numbers else _COIN
     if reference is None:
-        reference = PROTOTYPE_ROC_AUC.get(report.pipeline, {})
+        reference = PROTOTYPE_ROC_AUC.get(report.pipeline, {}) if metric == "roc_auc" else {}
     shown = {step["name"]: reference.get(step["name"]) for step in report.lift}
-    values = charts.finite([*(step["roc_auc"] for step in report.lift), *shown.values()])
-    axis = Axis("ROC AUC", _COIN, min(1.0, int(max(values, default=_COIN) * 10 + 1) / 10))
-    rows = [_lift_row(step, report.lift[0], axis, shown[step["name"]]) for step in report.lift]
-    return {"rows": rows, "axis": axis, "has_reference": any(value is not None for value in shown.values())}
+    values = charts.finite([*(step.get(metric) for step in report.lift), *shown.values()])
+    axis = Axis(_metric_words(metric), low, min(1.0, int(max([*values, low]) * 10 + 1) / 10))
+    trivial = [report.trivial] if report.trivial is not None and report.lift else []
+    rows = [
+        _lift_row(step, report.lift[0], axis, shown.get(step["name"]), metric=metric)
+        for step in (*trivial, *report.lift)
+    ]
+    return {
+        "rows": rows,
+        "axis": axis,
+        "metrics": [_metric_words(name) for name in _shown_metrics(report)],
+        "has_reference": any(value is not None for value in shown.values()),
+    }
 
 
-def _lift_row(step: Lift, baseline: Lift, axis: Axis, reference: float | None) -> dict[str, Any]:
-    ours, theirs, features = step["roc_auc"], baseline["roc_auc"], step["features"]
+def _main_metric(report: RunReport) -> Literal["roc_auc", "r2"]:
+    return "roc_auc" if report.numbers is None else "r2"
+
+
+def _shown_metrics(report: RunReport) -> tuple[str, str]:
+    return ("roc_auc", "pr_auc") if report.numbers is None else ("r2", "rmse")
+
+
+def _lift_row(
+    step: Lift, baseline: Lift, axis: Axis, reference: float | None, *, metric: Literal["roc_auc", "r2"]
+) -> dict[str, Any]:
+    ours, theirs, features = step.get(metric), baseline.get(metric), step["features"]
     return {
         **step,
+        "main": ours,
+        "beside": step["pr_auc"] if metric == "roc_auc" else step.get("rmse"),
+        "is_baseline": step is baseline,
         "features": features if isinstance(features, int) else len(features),
         "difference": None if ours is None or theirs is None or step is baseline else ours - theirs,
         "reference": reference,
@@ -288,6 +223,8 @@ def _lift_row(step: Lift, baseline: Lift, axis: Axis, reference: float | None) -
 
 def _curves(report: RunReport) -> list[Markup]:
     drawn = [] if report.evaluation is None else _evaluation_curves(report.evaluation, report.positive)
+    if report.numbers is not None:
+        drawn += number_curves(report.numbers, what=report.positive)
     return [*drawn, _hours(report)] if report.by_hour else drawn
 
 
@@ -354,12 +291,27 @@ def _strip(report: RunReport) -> Markup:
     for trial in report.trials:
         groups.setdefault(formats.words(trial["estimator"]), []).extend(charts.finite([trial["value"]]))
     label = f"validation {_metric_words(report.metric)}"
-    best: Literal["max", "min"] = "min" if report.metric == "log_loss" else "max"
+    best: Literal["max", "min"] = "min" if report.metric in {"log_loss", "rmse", "mae"} else "max"
     return charts.strip_chart(groups, title="Trials", label=label, best=best)
 
 
 def _metric_words(name: str) -> str:
-    return {"roc_auc": "ROC AUC", "pr_auc": "PR AUC"}.get(name, formats.words(name))
+    return {"roc_auc": "ROC AUC", "pr_auc": "PR AUC", "r2": "R2", "rmse": "RMSE", "mae": "MAE"}.get(
+        name, formats.words(name)
+    )
+
+
+def _by_estimator(report: RunReport) -> list[tuple[str, float | None, float | None]]:
+    main, beside = _shown_metrics(report)
+    found = [(name, one.get(main), one.get(beside)) for name, one in report.by_estimator.items()]
+    return sorted(
+        ((name, _number(first), _number(second)) for name, first, second in found),
+        key=lambda row: -(row[1] or 0),
+    )
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _importance(report: RunReport) -> list[dict[str, object]]:
@@ -373,7 +325,7 @@ def _missing(report: RunReport) -> list[str]:
         (report.stages, "No stages were recorded."),
         (report.ingest, "Nothing was ingested in this run."),
         (report.views, "No features were built in this run."),
-        (report.evaluation, "No model was evaluated in this run, so there are no curves."),
+        (report.evaluation or report.numbers, "No model was evaluated in this run, so there are no curves."),
         (report.lift, "No lift was measured: the run trained no baseline beside the model."),
         (report.trials, "No hyperparameters were searched in this run."),
         (report.importance, "No feature importance was recorded."),

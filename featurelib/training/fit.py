@@ -22,8 +22,8 @@ from featurelib.training.learners import Bench, fit_learner, forms_of
 from featurelib.training.lift import lift_table, trivial_metrics
 from featurelib.training.preparation import Form, checked_types, importance_by_feature
 from featurelib.training.result import TrainingResult
-from featurelib.training.review import Champion, Reviewed, grouped_by, review
-from featurelib.training.search import TrialSearch, limit_of
+from featurelib.training.review import Champion, Reviewed, grouped_by, kept_for, review
+from featurelib.training.search import TimeLeft, TrialSearch, limit_of
 from featurelib.training.segments import (
     SegmentsResult,
     Slicing,
@@ -34,6 +34,7 @@ from featurelib.training.segments import (
 from featurelib.training.smaller import Comparison
 from featurelib.training.trials import cut_for_trials, ensemble_trials, trial_objective, with_best_parameters
 from featurelib.training.tuning import OnTrial, Searched, Tuner
+from featurelib.training.warm import WarmStart, checked_warm
 from featurelib.training.workshop import AS_OF, Workshop, prepared
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class TrainingOptions:
         journal: where trials that ended are kept, so that a search which was killed goes on.
         cost: what an hour costs, for ``tuning.budget``.
         champion: the champion to compare with on the same test rows.
+        left: what the run has left for the search; None for no limit but that of ``tuning``.
+        warm: the model that this one goes on from, None for none.
     """
 
     key: tuple[str, ...] = ()
@@ -70,6 +73,8 @@ class TrainingOptions:
     journal: Journal | None = None
     cost: CostSettings | None = None
     champion: Champion | None = None
+    left: TimeLeft | None = None
+    warm: WarmStart | None = None
 
 
 @dataclass
@@ -122,7 +127,7 @@ def train_model(
         FrameError: a column is missing, of a wrong type, or the label is not 0 or 1 (or no finite number).
         ModelGateError: a split or fold has not both labels, a feature tells the label by itself, or every
             trial failed.
-        BudgetExceeded: no trial ended within the limits of ``tuning``.
+        BudgetExceeded: no trial ended within the limits of ``tuning``, or the run has no time left.
         PreconditionError: no estimator of the model can run here.
     """
     options = options or TrainingOptions()
@@ -133,18 +138,26 @@ def train_model(
         model.tuning,
         spark=training.sparkSession,
         limit=limit_of(model.tuning, options.cost),
+        left=options.left,
         journal=options.journal,
     )
     features, steps = _resolved(training, model, name=name, label=label, options=options)
     slicing = checked_segments(training, model)
-    by = tuple(slicing.by) if slicing is not None else ()
+    warm = None if options.warm is None else checked_warm(options.warm, training, features)
+    by = (*(slicing.by if slicing is not None else ()), *kept_for(model))
     with watch.step("prepare"):
         workshop = prepared(
-            training, model, features=features, label=label, key=options.key, slices=(*options.slices, *by)
-        )
+            training, model, features=features, label=label, key=options.key, slices=(*options.slices, *by),
+            kept=None if warm is None else warm.preparation,
+        )  # fmt: skip
     try:
         with watch.step("tune"):
-            bench = Bench(usable, at_once=model.tuning.parallelism, code=options.code)
+            bench = Bench(
+                usable,
+                at_once=model.tuning.parallelism,
+                code=options.code,
+                booster=None if warm is None else warm.booster,
+            )
             with (
                 folded(training, model, features=features, label=label, key=options.key) as folds,
                 cut_for_trials([*folds] or [workshop]) as places,
@@ -178,6 +191,7 @@ def train_model(
                     key=options.key,
                     importance=importance,
                     champion=options.champion,
+                    segments=segments.models if segments is not None else None,
                 )
             )
     finally:
@@ -210,6 +224,7 @@ def train_model(
         dropped_because=workshop.preparation.reasons,
         segments=segments,
         review=reviewed,
+        continued_from=None if warm is None else warm.told(),
     )
 
 
@@ -241,11 +256,11 @@ def _resolved(
     training: DataFrame, model: ModelSpec, *, name: str, label: str, options: TrainingOptions
 ) -> tuple[tuple[str, ...], list[tuple[LiftStep, tuple[str, ...]]]]:
     """Return the model's features, and those of the baseline and of each lift step."""
-    for column in (label, AS_OF, SPLIT, *options.key, *options.slices):
+    for column in (label, AS_OF, SPLIT, *options.key, *options.slices, *kept_for(model)):
         if column not in training.columns:
             raise FrameError(
                 f"the training frame has no column {column!r}.{nearest(column, training.columns)}",
-                f"columns {label}, {AS_OF} and {SPLIT}, the key and the slices",
+                f"columns {label}, {AS_OF} and {SPLIT}, the key, the slices and groups of the review",
                 "build the training set with the label and its splits",
             )
     available = candidate_columns(training.columns, reserved=(label, AS_OF, *options.key))

@@ -26,6 +26,7 @@ class Bench:
         usable: the model's estimators that can run here.
         at_once: how many are fitted beside each other.
         parameters: of the members of ensembles: those of their best trials.
+        booster: trees that xgboost learners begin with.
         code: gives the class behind ``module:class`` of the pipeline's folder.
     """
 
@@ -33,6 +34,7 @@ class Bench:
     at_once: int = 1
     parameters: Mapping[str, Mapping[str, Parameter]] = field(default_factory=dict)
     code: Callable[[str], LearnerCode] | None = None
+    booster: Any = None
 
     def parameters_of(self, name: str) -> dict[str, Parameter]:
         """Return what a member is fitted with: its best trial's parameters, and those of its refit."""
@@ -84,9 +86,18 @@ def fit_learner(  # noqa: PLR0913 - what is fitted, on what, with what
         return Fitted(model)
     watches = watching and estimators.stops_early(spec, parameters)
     learner = workshop.estimator(spec, parameters, at_once=bench.at_once, watched=watches, suffix=suffix)
+    if bench.booster is not None:
+        return Fitted(continued(learner, bench.booster, rows))
     model = learner.fit(workshop.watched(rows) if watches else rows)
     trees = estimators.trees_found(model) if watches else None
     return Fitted(model, {} if trees is None else {"trees": trees})
+
+
+def continued(learner: Any, booster: Any, rows: DataFrame) -> Model:  # noqa: ANN401 - xgboost has no types
+    """Return an xgboost learner's model of these rows that begins with fitted trees and adds its own."""
+    model: Model = learner.copy({learner.xgb_model: booster}).fit(rows)
+    model.clear(model.xgb_model)  # type: ignore[attr-defined] # saved as a pickle else, and part of the new booster
+    return model
 
 
 def _of_members(

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from featurelib.errors import ConfigError, nearest
 from featurelib.preparation_specs import Encoding, PreparationSpec
 from featurelib.training import columns
+from featurelib.training.clusters import cluster_names
 from featurelib.training.encodings import Counts, count_values, edges_of
 from featurelib.training.features import resolve_features
 from featurelib.training.gaps import Gaps
@@ -94,17 +95,31 @@ def inputs_of(rows: DataFrame, look: Look, gaps: Gaps, *, plan: Plan, reasons: M
         target=tuple(name for name in encoded if encodings[name] == "target"),
         indicated=tuple(gaps.indicated(numbers)) if spec.impute.indicator else (),
         products=products(spec, numbers, dropped=list(reasons)),
+        clusters=_clustered(spec, numbers),
         components=_components(spec, numbers),
         bounds={name: found for name, found in bounds.items() if found is not None},
         counts=_counts(rows, look, encoded, plan=plan) if encoded else None,
         spec=spec,
         as_of=plan.as_of,
         is_train=plan.is_train,
+        seed=plan.seed,
     )
 
 
 def _encoding(name: str, spec: PreparationSpec) -> Encoding:
     return spec.encode.features.get(name, spec.encode.default)
+
+
+def _clustered(spec: PreparationSpec, numbers: Sequence[str]) -> tuple[str, ...]:
+    if spec.clusters is None:
+        return ()
+    if taken := [name for name in cluster_names(spec.clusters.k) if name in numbers]:
+        raise ConfigError(
+            f"preparation.clusters adds {taken[0]}, and a feature has that name",
+            "features of other names",
+            "rename the feature, or take clusters out",
+        )
+    return resolve_features(spec.clusters.features, numbers, what="preparation.clusters")
 
 
 def _components(spec: PreparationSpec, numbers: Sequence[str]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ Only stages that come with ``pyspark.ml`` are used, so a saved model needs no co
                         indicator where values were missing
     Imputer             missing numbers become the training median (every number: nulls may first come later)
     StringIndexer       categories to indices by falling frequency; null and unseen ones share a last index
-    SQLTransformer, PCA products and components, where the model asks for them
+    SQLTransformer, PCA products, distances to clusters and components, where the model asks for them
     VectorAssembler     ... for trees, which read the categories from the vector's metadata
     OneHotEncoder, VectorAssembler, StandardScaler
                         ... for linear models
@@ -66,7 +66,7 @@ class Preparation:
         places: for each form, the feature behind each place of the vector; products and components have
             names of their own.
         max_bins: bins a tree learner needs so that every category has its own.
-        parts: products and components, each with the features it was made of.
+        parts: products, clusters and components, each with the features it was made of.
         in_training: stands for the first stage while a model is trained; see :class:`Common`.
     """
 
@@ -223,6 +223,7 @@ def _fitted(
         max_bins=max([_MIN_BINS, *(size + 1 for size in common.sizes.values())]),
         parts={
             **{name: tuple(dict.fromkeys(factors)) for name, factors in inputs.products.items()},
+            **dict.fromkeys(inputs.cluster_names, inputs.clusters),
             **dict.fromkeys(inputs.component_names, inputs.components),
         },
         in_training=common.in_training if inputs.target else None,

@@ -96,6 +96,7 @@ class TrainingResult:
         seconds: of each step.
         segments: models of slices, None where the model has none; evaluation, interval and slices measure the
             whole, as it predicts with them, and the first of ``by_estimator`` is their parent alone.
+        continued_from: ``version``, ``sha256`` and ``trees`` of the model that this one went on from.
         review: what :func:`featurelib.training.review.reviewed` found, as plain values.
     """
 
@@ -125,6 +126,7 @@ class TrainingResult:
     dropped_because: dict[str, str] = field(default_factory=dict)
     segments: SegmentsResult | None = None
     review: dict[str, Any] = field(default_factory=dict)
+    continued_from: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the fitted model, as plain JSON values."""
@@ -156,6 +158,7 @@ class TrainingResult:
             "seconds": self.seconds,
             **({"segments": self.segments.to_dict()} if self.segments is not None else {}),
             "review": self.review,
+            **({"continued_from": self.continued_from} if self.continued_from is not None else {}),
         }
 
 

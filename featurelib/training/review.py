@@ -19,8 +19,12 @@ from featurelib.training.fairness import fairness
 from featurelib.training.finals import Final
 from featurelib.training.intervals import compared, intervals, stability, worst
 from featurelib.training.learners import Bench, fit_learner, forms_of
+from featurelib.training.measures import PREDICTION
 from featurelib.training.metrics import CALL_NONE, confusion, precision_at
 from featurelib.training.mitigation import group_thresholds
+from featurelib.training.preparation import ROW_HASH
+from featurelib.training.rank_metrics import DAY, group_of, rank_metrics
+from featurelib.training.regression_shapes import shapes
 from featurelib.training.segments import with_slice_scores
 from featurelib.training.stages import Form
 from featurelib.training.workshop import AS_OF, Workshop
@@ -56,6 +60,7 @@ class Reviewed:
         key: columns that identify a row.
         importance: features, the most important first.
         champion: what to compare with, None for nothing.
+        segments: models of slices that predict beside it.
     """
 
     workshop: Workshop
@@ -67,6 +72,7 @@ class Reviewed:
     key: tuple[str, ...]
     importance: Sequence[tuple[str, float]]
     champion: Champion | None
+    segments: SegmentModels | None = None
 
     def fitted(self, workshop: Workshop, parameters: Mapping[str, Any], rows: DataFrame) -> Model:
         """Return the model's own learner, fitted on other rows."""
@@ -105,6 +111,12 @@ def grouped_by(model: ModelSpec) -> tuple[str, ...]:
     return found if model.mitigation is None else (*found, model.mitigation.group)
 
 
+def kept_for(model: ModelSpec) -> tuple[str, ...]:
+    """Return the columns that a review looks at, and that need no counts of their own."""
+    ranking = model.review.ranking
+    return () if ranking is None or ranking.by == DAY else (ranking.by,)
+
+
 def review(found: Reviewed) -> dict[str, Any]:
     """Return everything the model's spec asks to be measured, as plain JSON values.
 
@@ -113,11 +125,12 @@ def review(found: Reviewed) -> dict[str, Any]:
 
     Returns:
         ``periods``, ``intervals``, ``stability``, ``decision`` (thresholds and what they come from),
-        ``cost``, ``ranking``, ``learning_curve``, ``fairness``, ``mitigation``, ``explanation``,
+        ``cost``, ``ranking``, ``ranked``, ``learning_curve``, ``fairness``, ``mitigation``, ``explanation``,
         ``champion``, ``seconds_per_1000_rows``, and ``figures``: the numbers a gate may ask about, by name.
+        Of a regression ``periods``, ``decision`` and ``shapes`` (:func:`~.regression_shapes.shapes`).
     """
     if found.model.task == "regression":
-        return {"periods": _periods(found.workshop), "intervals": {}, "figures": {}}
+        return _of_numbers(found)
     own, chosen_by = _own_thresholds(found)
     sections: dict[str, Any] = {
         "periods": _periods(found.workshop),
@@ -129,6 +142,7 @@ def review(found: Reviewed) -> dict[str, Any]:
             {"share": share, "precision": precision_at(found.whole, share)}
             for share in found.model.review.precision_at
         ],
+        "ranked": _ranked(found),
         "learning_curve": _learning_curve(found),
         "fairness": _fairness(found, found.final.tallies, own),
         "mitigation": _mitigation(found, own),
@@ -137,6 +151,18 @@ def review(found: Reviewed) -> dict[str, Any]:
         "seconds_per_1000_rows": _speed(found),
     }
     return {**sections, "figures": _figures(found, sections)}
+
+
+def _of_numbers(found: Reviewed) -> dict[str, Any]:
+    """Return what is measured of a regression: no call is made, so nothing that follows from calls."""
+    predicted = found.final.model.transform(found.workshop.of("test"))
+    return {
+        "periods": _periods(found.workshop),
+        "intervals": {},
+        "decision": {"by": "number", "thresholds": {}},
+        "shapes": shapes(predicted, label=LABEL, prediction=PREDICTION, order=ROW_HASH),
+        "figures": {},
+    }
 
 
 # --- what follows from the counts -----------------------------------------------------------------------
@@ -243,6 +269,20 @@ def _mitigation(found: Reviewed, own: Mapping[str, float]) -> dict[str, Any] | N
         whole = evaluation.evaluation_of(counted[ALL_ROWS, ALL_ROWS], threshold=found.threshold)
         sides[side] = {**measured, "roc_auc": whole.roc_auc}
     return {**mitigation.model_dump(), **sides}
+
+
+def _ranked(found: Reviewed) -> dict[str, Any] | None:
+    spec = found.model.review.ranking
+    if spec is None:
+        return None
+    scored = with_score(found.final.model.transform(found.workshop.of("test")))
+    scored = scored.withColumn("_group", group_of(spec.by, as_of=AS_OF))
+    if found.segments is not None:
+        scored = with_slice_scores(scored, found.segments)
+    measured = rank_metrics(
+        scored, label=LABEL, score=evaluation.SCORE, group=F.col("_group"), at=sorted(spec.at)
+    )
+    return {"by": spec.by, **measured}
 
 
 def _learning_curve(found: Reviewed) -> list[dict[str, Any]]:

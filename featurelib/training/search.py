@@ -34,6 +34,19 @@ class Limit:
     key: Literal["max_seconds", "budget"]
 
 
+@dataclass(frozen=True)
+class TimeLeft:
+    """What the run that a search is part of has left for it, from now on.
+
+    Attributes:
+        seconds: asked before each trial; zero or less where nothing is left.
+        again: the command that goes on.
+    """
+
+    seconds: Callable[[], float]
+    again: str
+
+
 def limit_of(tuning: Tuning, cost: CostSettings | None) -> Limit | None:
     """Return the narrower of seconds and money; None without any.
 
@@ -78,6 +91,8 @@ class TrialSearch:
         tuning: algorithm, trials, parallelism, metric, rungs and seed.
         spark: whose properties (job group, tags) the threads inherit; None where trials use no Spark.
         limit: seconds of the search; no trial begins that is not expected to end by then.
+        left: what the run has left; where it has too little for another trial the search is not over, it is
+            broken off. A budget of one run must not make another model of the same spec.
         journal: where ended trials are kept; what it holds of this search is not tried again.
         clock: seconds that only grow.
     """
@@ -85,6 +100,7 @@ class TrialSearch:
     tuning: Tuning
     spark: SparkSession | None = None
     limit: Limit | None = None
+    left: TimeLeft | None = None
     journal: Journal | None = None
     clock: Callable[[], float] = time.monotonic
 
@@ -97,14 +113,19 @@ class TrialSearch:
 
         Raises:
             ModelGateError: every trial failed.
-            BudgetExceeded: the limit is shorter than any trial; what ended is kept in the journal.
+            BudgetExceeded: the limit is shorter than any trial, or the run has nothing left for another one;
+                what ended is kept in the journal.
         """
         proposer = proposer_of(estimators, self.tuning)
         kept = self.journal.read() if self.journal else Kept()
         opened = self.journal.open(whole=kept.whole) if self.journal else None
         began = self.clock() - max(kept.ended.values(), default=0.0)
+        broken_off: list[float] = []
         turns = Turns(
-            proposer, estimators, self.tuning, is_over=lambda asked: self._is_over(asked, kept, began)
+            proposer,
+            estimators,
+            self.tuning,
+            is_over=lambda asked: self._is_over(asked, kept, began, broken_off),
         )
         ended: dict[int, float] = {}
         resumed: list[int] = []
@@ -137,16 +158,36 @@ class TrialSearch:
         finally:
             if opened is not None:
                 opened.close()
+        if broken_off and self.left is not None:
+            raise self._broken_off(turns.trials, broken_off[0], self.left.again)
         found = Searched(turns.trials, self._stop(turns), len(resumed))
         self._check(found, ended)
         return found
 
-    def _is_over(self, asked: Asked, kept: Kept, began: float) -> bool:
-        """Return whether the limit leaves no time for a trial, by the longest one of its estimator so far."""
-        if self.limit is None or asked.trial.number in kept.trials:
+    def _is_over(self, asked: Asked, kept: Kept, began: float, broken_off: list[float]) -> bool:
+        """Return whether no time is left for a trial, by the longest one of its estimator so far.
+
+        The search's own limit ends it; that of the run breaks it off, and what was left is noted.
+        """
+        if asked.trial.number in kept.trials:
             return False
         alike = [trial.seconds for trial in asked.told if trial.estimator == asked.trial.estimator]
-        return self.clock() - began + max(alike, default=0.0) >= self.limit.seconds
+        longest = max(alike, default=0.0)
+        if self.limit is not None and self.clock() - began + longest >= self.limit.seconds:
+            return True
+        if self.left is not None and longest >= (left := self.left.seconds()):
+            broken_off.append(max(left, 0.0))
+            return True
+        return False
+
+    def _broken_off(self, trials: Sequence[Trial], left: float, again: str) -> BudgetExceeded:
+        kept = "and are kept" if self.journal is not None else "and are lost without a journal"
+        return BudgetExceeded(
+            f"the run's budget leaves {left:.0f} s, too little for another trial of the search: "
+            f"{len(trials)} of {self.tuning.trials} ended {kept}",
+            "time for all trials, and for what follows them",
+            f"go on with {again}; tuning.max_seconds and tuning.budget end a search with its best so far",
+        )
 
     def _stop(self, turns: Turns) -> Any:  # noqa: ANN401 - a literal
         if turns.stopped_by == "limit" and self.limit is not None:

@@ -22,6 +22,7 @@ from featurelib.errors import ModelGateError
 from featurelib.registry.segment_files import SegmentBooster
 from featurelib.specs import Segments, Tuning
 from featurelib.training.search import TrialSearch
+from featurelib.training.segment_gains import gain_error, least_gain
 from featurelib.training.segment_metrics import binary_metrics, gain_over, mean_contributions
 from featurelib.training.tuning import Measured, Metric, Parameter, Trial, best_trial
 from featurelib.training.xgboost_names import OF_TREES
@@ -51,12 +52,14 @@ class SliceRows:
         split: the place in ``SPLITS``.
         parent: the parent's probability; of validation rows that of a parent fitted on training rows alone,
             of training rows none (NaN).
+        day: of ``as_of_ts``, as a number.
     """
 
     features: Matrix
     label: Floats
     split: npt.NDArray[np.int8]
     parent: Floats
+    day: npt.NDArray[np.int32]
 
     def of(self, *splits: int) -> npt.NDArray[np.bool_]:
         """Return which rows belong to these parts."""
@@ -67,8 +70,10 @@ def in_one_order(rows: SliceRows, row_hash: npt.NDArray[np.int64]) -> SliceRows:
     """Return the rows by their hash; of equal hashes by everything else, so that no order is left to luck."""
     order = np.argsort(row_hash, kind="stable")
     if len(np.unique(row_hash)) != len(row_hash):
-        order = np.lexsort((*rows.features.T, rows.parent, rows.label, rows.split, row_hash))
-    return SliceRows(rows.features[order], rows.label[order], rows.split[order], rows.parent[order])
+        order = np.lexsort((*rows.features.T, rows.day, rows.parent, rows.label, rows.split, row_hash))
+    return SliceRows(
+        rows.features[order], rows.label[order], rows.split[order], rows.parent[order], rows.day[order]
+    )
 
 
 @dataclass(frozen=True)
@@ -96,10 +101,12 @@ class SliceOutcome:
         segment: its name, the values of its columns as a JSON list.
         state: ``own`` where its model predicts, ``parent`` where the parent does, ``failed`` where the parent
             does as the fit failed.
-        reason: why it has no model of its own.
+        reason: why it has no model of its own; also of how many of its rows all this is, if not of all.
         rows: of train, validate and test.
         positives: those of them with label 1.
         value: the metric of the best trial on the validation rows; ``parent_value`` is the parent's.
+        gain_error: the standard error of the gain on these, by their days; None where it was not asked for,
+            or could not be told.
         test: metrics on the test rows of the slice's own model; ``parent_test`` are the parent's.
         parameters: the model was fitted with.
         trials: every trial, as plain values.
@@ -117,6 +124,7 @@ class SliceOutcome:
     positives: tuple[int, int, int] = (0, 0, 0)
     value: float | None = None
     parent_value: float | None = None
+    gain_error: float | None = None
     test: Mapping[str, float | None] = field(default_factory=dict)
     parent_test: Mapping[str, float | None] = field(default_factory=dict)
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
@@ -145,8 +153,8 @@ def fitted_slice(segment: str, rows: SliceRows, settings: FitSettings) -> tuple[
     """Tune a slice's model, hold it against the parent, fit it again, measure and explain it.
 
     Trials are fitted on train rows and compared on validation rows, where the best must be better than the
-    parent; it is fitted again on both, and only then are the test rows looked at. Whatever a fit raises is
-    the outcome of this slice, and of no other.
+    parent, by more than chance gives where a confidence is asked for; it is fitted again on both, and only
+    then are the test rows looked at. Whatever a fit raises is the outcome of this slice, and of no other.
 
     Returns:
         The outcome, and the bytes of the booster; none unless the state is ``own``.
@@ -163,23 +171,24 @@ def fitted_slice(segment: str, rows: SliceRows, settings: FitSettings) -> tuple[
 
 def _fitted(segment: str, rows: SliceRows, settings: FitSettings) -> tuple[SliceOutcome, bytes]:
     learner, validate, test = settings.segments.learner, rows.of(1), rows.of(2)
-    trials = _trials(rows, settings)
+    trials, scores = _trials(rows, settings)
     best = best_trial(trials)
     assert best is not None  # a search without a finished trial raises
-    assert best.value is not None
-    parent_value = binary_metrics(rows.parent[validate], rows.label[validate])[settings.metric]
+    tried = sum(trial.value is not None for trial in trials)
+    reason, error = _not_better(rows, scores[best.number], settings, tried=tried)
     found = SliceOutcome(
         segment,
         "parent",
-        "",
+        reason or "",
         *_counts(rows),
         value=best.value,
-        parent_value=parent_value,
+        parent_value=binary_metrics(rows.parent[validate], rows.label[validate])[settings.metric],
+        gain_error=error,
         parent_test=binary_metrics(rows.parent[test], rows.label[test]),
         trials=tuple(_told(trial) for trial in trials),
     )
-    if (reason := _not_better(settings, best.value, parent_value)) is not None:
-        return replace(found, reason=reason), b""
+    if reason is not None:
+        return found, b""
     parameters = {**best.parameters, **learner.refit}
     booster = _boosted(rows, rows.of(0, 1), parameters, seed=settings.seed)
     content = bytes(booster.save_raw("ubj"))
@@ -199,25 +208,49 @@ def _fitted(segment: str, rows: SliceRows, settings: FitSettings) -> tuple[Slice
     )
 
 
-def _not_better(settings: FitSettings, value: float, parent: float | None) -> str | None:
-    """Return why the slice keeps its parent, None where its own model is better."""
-    if parent is None:
-        return None
-    gain, wanted = gain_over(settings.metric, value, parent), settings.segments.min_gain
-    if gain > 0 and gain >= wanted:
-        return None
-    than = f", less than min_gain {wanted:g}" if gain > 0 else ""
-    return f"validation {settings.metric} {value:.4f}, the parent's {parent:.4f}{than}"
+def _not_better(
+    rows: SliceRows, scores: Floats, settings: FitSettings, *, tried: int
+) -> tuple[str | None, float | None]:
+    """Return why the slice keeps its parent, None where its own model is better, and the gain's error."""
+    validate, metric, segments = rows.of(1), settings.metric, settings.segments
+    label, theirs, days = rows.label[validate], rows.parent[validate], rows.day[validate]
+    ours, parents = binary_metrics(scores, label), binary_metrics(theirs, label)
+    value, parent = ours[metric], parents[metric]
+    if value is None or parent is None:
+        return None, None
+    gain, said = (
+        gain_over(metric, value, parent),
+        f"validation {metric} {value:.4f}, the parent's {parent:.4f}",
+    )
+    if gain <= 0:
+        return said, None
+    if gain < segments.min_gain:
+        return f"{said}, less than min_gain {segments.min_gain:g}", None
+    if segments.confidence is None:
+        return None, None
+    sure = f"{segments.confidence:.4g} of confidence"
+    error = gain_error(metric, scores, theirs, label, days, seed=settings.seed)
+    if error is None:
+        return f"{said}: {len(np.unique(days)):,} validation days are too few for {sure}", None
+    least = least_gain(gain, error, confidence=segments.confidence, tried=tried)
+    if least <= 0:
+        return f"{said}: with {sure} and the best of {tried:,} trials the gain is at least {least:.4f}", error
+    if metric != "log_loss" and (ours["log_loss"] or 0.0) > (parents["log_loss"] or 0.0):
+        losses = f"{ours['log_loss']:.4f}, the parent's {parents['log_loss']:.4f}"
+        return f"{said}: its order is better, and its probabilities are not (log_loss {losses})", error
+    return None, error
 
 
-def _trials(rows: SliceRows, settings: FitSettings) -> tuple[Trial, ...]:
+def _trials(rows: SliceRows, settings: FitSettings) -> tuple[tuple[Trial, ...], dict[int, Floats]]:
+    """Return the trials, and the scores that each gave the validation rows."""
+    scores: dict[int, Floats] = {}
     segments, train, validate = settings.segments, rows.of(0), rows.of(1)
     given, label = _matrix(rows.features[train], rows.label[train]), rows.label[validate]
 
     def objective(trial: Trial) -> Measured:
         booster = _trained(given, trial.parameters, seed=settings.seed)
-        metrics = binary_metrics(probabilities(booster, rows.features[validate]), label)
-        value = metrics[settings.metric]
+        scores[trial.number] = probabilities(booster, rows.features[validate])
+        value = binary_metrics(scores[trial.number], label)[settings.metric]
         return Measured(float("nan") if value is None else value, 0.5)
 
     tuning = Tuning(
@@ -227,7 +260,8 @@ def _trials(rows: SliceRows, settings: FitSettings) -> tuple[Trial, ...]:
         seed=settings.seed,
     )
     learners = {str(segments.learner.kind): segments.learner}
-    return TrialSearch(tuning).search(learners, objective, on_trial=lambda _: None).trials
+    found = TrialSearch(tuning).search(learners, objective, on_trial=lambda _: None)
+    return found.trials, scores
 
 
 def _boosted(

@@ -24,14 +24,19 @@ def binary_metrics(scores: Floats, labels: Floats) -> dict[str, float | None]:
     falling, place = np.unique(-scores, return_inverse=True)
     rows = np.bincount(place, minlength=len(falling)).astype(np.float64)
     positives = np.bincount(place, weights=labels, minlength=len(falling)).astype(np.float64)
-    clipped = np.clip(scores, _EPSILON, 1 - _EPSILON)
-    loss = -np.mean(labels * np.log(clipped) + (1 - labels) * np.log1p(-clipped))
     return {
         "roc_auc": roc_auc(rows, positives),
         "pr_auc": pr_auc(rows, positives),
-        "log_loss": float(loss),
+        "log_loss": float(np.mean(losses(scores, labels))),
         "brier": float(np.mean((scores - labels) ** 2)),
     }
+
+
+def losses(scores: Floats, labels: Floats) -> Floats:
+    """Return the log loss of each row, clipped as scikit-learn does."""
+    clipped = np.clip(scores, _EPSILON, 1 - _EPSILON)
+    found: Floats = -(labels * np.log(clipped) + (1 - labels) * np.log1p(-clipped))
+    return found
 
 
 def gain_over(metric: str, value: float, other: float) -> float:

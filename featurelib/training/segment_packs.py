@@ -32,6 +32,14 @@ class SliceSize:
         """All rows."""
         return self.fitted + self.test
 
+    def at_most(self, rows: int | None) -> SliceSize:
+        """Return about what is left of a slice when so many of its rows are taken, whatever their part."""
+        if rows is None or rows >= self.rows:
+            return self
+        parts = (self.train, self.validate, self.test)
+        train, validate, test = (round(part * rows / self.rows) for part in parts)
+        return SliceSize(train, validate, test, self.positives)
+
 
 def estimated_cost(size: SliceSize, segments: Segments, *, places: int) -> float:
     """Return the work of a slice, in no unit: rows x features x trees x trials, and its explanations.

@@ -196,9 +196,14 @@ def _too_small(size: SliceSize, segments: Segments, *, places: int) -> str | Non
         if positives in {0, rows}:
             label = "no rows" if not rows else f"{rows:,} rows, all of label {int(positives > 0)}"
             return f"one class only: {label} in {part}"
-    mib = size.rows * _row_bytes(places) / 2**20
+    rows = size.at_most(segments.max_rows).rows
+    mib = rows * _row_bytes(places) / 2**20
     if mib > segments.task_mib:
-        return f"its {size.rows:,} rows take {mib:,.0f} MiB, more than task_mib {segments.task_mib:,}"
+        fewer = segments.task_mib * 2**20 // _row_bytes(places)
+        return (
+            f"its {rows:,} rows take {mib:,.0f} MiB, more than task_mib {segments.task_mib:,}; "
+            f"max_rows {fewer:,} takes a sample that fits"
+        )
     return None
 
 
@@ -223,6 +228,7 @@ def _rows(workshop: Workshop, segment: Column, fair: Model, final: Model) -> Dat
         F.col(ROW_HASH).alias("row_hash"),
         F.col(LABEL).alias("label"),
         F.col(evaluation.SCORE).alias(PARENT),
+        F.coalesce(F.unix_date(F.to_date(_AS_OF)), F.lit(0)).alias("day"),
         vector_to_array(F.col(VECTOR["tree"]), "float32").alias(FLOATS),
     ]
     train, validate, test = (
@@ -237,27 +243,47 @@ def _fitted(
 ) -> dict[str, tuple[SliceOutcome, bytes]]:
     if not sizes:
         return {}
-    places = len(settings.places)
+    places, most = len(settings.places), settings.segments.max_rows
+    shares = {name: most / size.rows for name, size in sizes.items() if most is not None and size.rows > most}
+    all_rows, sizes = sizes, {name: size.at_most(most) for name, size in sizes.items()}
     costs = {name: estimated_cost(size, settings.segments, places=places) for name, size in sizes.items()}
     most_rows = settings.segments.task_mib * 2**20 // _row_bytes(places)
     packs = packed(
         costs, slots=slots, rows={name: size.rows for name, size in sizes.items()}, most_rows=most_rows
     )
-    found = fitted_in_packs(rows, packs, settings).collect()
-    return {
-        row["segment"]: (SliceOutcome.from_dict(json.loads(row["outcome"])), bytes(row["booster"]))
-        for row in found
-    }
+    found = {}
+    for row in fitted_in_packs(rows, packs, settings, shares=shares).collect():
+        name, outcome = row["segment"], SliceOutcome.from_dict(json.loads(row["outcome"]))
+        if name in shares:
+            outcome = _of_a_sample(outcome, all_rows[name], settings.segments)
+        found[name] = (outcome, bytes(row["booster"]))
+    return found
 
 
-def fitted_in_packs(rows: DataFrame, packs: list[list[str]], settings: FitSettings) -> DataFrame:
+def _of_a_sample(outcome: SliceOutcome, size: SliceSize, segments: Segments) -> SliceOutcome:
+    """Return an outcome with all rows of its slice, its reason saying how many of them were looked at."""
+    said = f"by {sum(outcome.rows):,} of its {size.rows:,} rows (max_rows {segments.max_rows:,})"
+    counted = (size.train, size.validate, size.test)
+    reason = f"{outcome.reason}; {said}" if outcome.reason else said
+    return replace(outcome, rows=counted, positives=size.positives, reason=reason)
+
+
+def fitted_in_packs(
+    rows: DataFrame,
+    packs: list[list[str]],
+    settings: FitSettings,
+    *,
+    shares: Mapping[str, float] | None = None,
+) -> DataFrame:
     """Fit the slices of each pack in a task of its own, the first pack's first. Grain: one row a slice.
 
     Args:
-        rows: ``segment``, ``row_hash``, ``label``, ``parent``, ``split`` (place in train, validate, test) and
-            ``vector`` (an array of floats); rows of slices in no pack are left out.
+        rows: ``segment``, ``row_hash``, ``label``, ``parent``, ``day`` (of ``as_of_ts``, as a number),
+            ``split`` (place in train, validate, test) and ``vector`` (an array of floats); rows of slices in
+            no pack are left out.
         packs: slices by task.
         settings: what the fits have in common.
+        shares: of slices of which not all rows are taken.
 
     Returns:
         segment, its outcome as JSON, and its booster: empty where it has none.
@@ -266,7 +292,7 @@ def fitted_in_packs(rows: DataFrame, packs: list[list[str]], settings: FitSettin
 
     def pack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for table in blobs.chunks(batches):
-            yield packed_by_slice(table, pack_of)
+            yield packed_by_slice(table, pack_of, shares)
 
     def fit(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         waiting: dict[str, list[bytes]] = {}

@@ -18,6 +18,7 @@ from pyspark.ml.feature import (
 
 from featurelib.preparation_specs import PreparationSpec
 from featurelib.training import columns
+from featurelib.training.clusters import cluster_names, fit_clusters
 from featurelib.training.encodings import Counts, ordinal_sql, target_sql, target_sql_in_training
 from featurelib.training.gaps import missing_sql
 from featurelib.training.look import Floats
@@ -46,12 +47,14 @@ class Inputs:
         target: those that become the mean label of their training rows.
         indicated: numbers with an indicator of missing values.
         products: products to add, each with its factors.
+        clusters: the numbers that rows are put into clusters by.
         components: the numbers whose principal components stand for them.
         bounds: lowest and highest value of numbers whose outliers are moved.
         counts: values of ordinal and target categories.
         spec: the options.
         as_of: the column of the row's instant.
         is_train: SQL that is true in training rows.
+        seed: of the first centres of clusters.
     """
 
     numbers: tuple[str, ...]
@@ -60,19 +63,26 @@ class Inputs:
     target: tuple[str, ...] = ()
     indicated: tuple[str, ...] = ()
     products: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    clusters: tuple[str, ...] = ()
     components: tuple[str, ...] = ()
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     counts: Counts | None = None
     spec: PreparationSpec = field(default_factory=PreparationSpec)
     as_of: str = ""
     is_train: str = "true"
+    seed: int = 7
 
     @property
     def dense(self) -> tuple[str, ...]:
         """What has one number a row, in the vectors' order; components and indicators come after them."""
         replaced = () if self.spec.pca is None or self.spec.pca.keep else self.components
-        named = (*self.numbers, *self.ordinal, *self.target, *self.products)
+        named = (*self.numbers, *self.ordinal, *self.target, *self.products, *self.cluster_names)
         return tuple(name for name in named if name not in replaced)
+
+    @property
+    def cluster_names(self) -> tuple[str, ...]:
+        """A name for the distance to each cluster's centre."""
+        return cluster_names(self.spec.clusters.k if self.spec.clusters else 0)
 
     @property
     def component_names(self) -> tuple[str, ...]:
@@ -124,6 +134,9 @@ def fit_common(rows: DataFrame, sample: DataFrame, inputs: Inputs) -> Common:
     if inputs.products:
         added = [product_sql(name, factors) for name, factors in inputs.products.items()]
         stages.append(SQLTransformer(statement=_selecting(added)))
+    if inputs.spec.clusters is not None:
+        prepared, k = transformed(sample, stages), inputs.spec.clusters.k
+        stages.append(fit_clusters(prepared, inputs.clusters, k=k, seed=inputs.seed))
     if inputs.spec.pca is not None:
         stages += _fit_components(transformed(sample, stages), inputs, k=inputs.spec.pca.k)
     in_training = SQLTransformer(statement=_typing(inputs, in_training=True))

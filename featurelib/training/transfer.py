@@ -13,6 +13,7 @@ from featurelib.errors import FrameError, ModelGateError
 from featurelib.model_specs import Task
 from featurelib.specs import SPLIT, EstimatorSpec
 from featurelib.training.estimators import LABEL, Surroundings, build_estimator
+from featurelib.training.learners import continued
 from featurelib.training.look import ROW_HASH
 from featurelib.training.measures import measures_of, whole
 from featurelib.training.stages import VECTOR
@@ -85,13 +86,12 @@ def learn_on(
     surroundings = Surroundings(seed=7, max_bins=0, cores=1, task=task)
     learner = build_estimator(spec, spec.parameters, surroundings=surroundings)
     ordered = fit_on.repartition(1).sortWithinPartitions(ROW_HASH)
-    model = learner.copy({learner.xgb_model: learnt.get_booster()}).fit(ordered)  # type: ignore[attr-defined]
-    model.clear(model.xgb_model)  # it would be saved as a pickle, and is part of the new booster
+    model = continued(learner, learnt.get_booster(), ordered)
     return Transferred(
         model=PipelineModel(stages=[*pipeline.stages[:-1], model]),
         before=_evaluated(learnt, tested, task),
         after=_evaluated(model, tested, task),
-        trees=(learnt.get_booster().num_boosted_rounds(), model.get_booster().num_boosted_rounds()),
+        trees=(learnt.get_booster().num_boosted_rounds(), model.get_booster().num_boosted_rounds()),  # type: ignore[attr-defined]
     )
 
 

@@ -162,11 +162,13 @@ def prepared(  # noqa: PLR0913 - what to take of the frame, part by part
     key: Sequence[str] = (),
     slices: Sequence[str] = (),
     splits: Sequence[str] = _SPLITS,
+    kept: Preparation | None = None,
 ) -> Workshop:
     """Return the vectors of all rows of these splits, persisted once for all fits.
 
     Rows are placed and ordered by their hash, so that a fit depends on the rows and not on how files or
-    partitions held them.
+    partitions held them. A preparation that is ``kept`` makes the vectors; what these training rows would
+    have given is fitted all the same, for the checks of the features.
     """
     if model.mitigation is not None:
         slices = (*slices, model.mitigation.group)
@@ -194,6 +196,7 @@ def prepared(  # noqa: PLR0913 - what to take of the frame, part by part
     preparation = fit_preparation(
         train_rows, features=features, categorical=model.categorical, forms=forms, plan=plan
     )
+    preparation = kept or preparation
     cores = training.sparkSession.sparkContext.defaultParallelism
     prepared = (
         preparation.transform(rows, in_training=True)

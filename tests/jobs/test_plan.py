@@ -17,9 +17,10 @@ from featurelib.pipeline.order import PIPELINE
 from featurelib.pipeline.plan import Plan, plan
 from featurelib.pipeline.records import newest_runs
 from featurelib.pipeline.steps import run_pipeline, run_step
+from featurelib.registry.tracker import Tracker
 from featurelib.tables import content_hash, published, rows_of
-from tests.jobs.cafe import changed, edit, features, from_scratch
-from tests.jobs.cafe_project import SOURCES, land, land_day
+from tests.jobs.cafe import cafe_context, changed, edit, features, from_scratch
+from tests.jobs.cafe_project import MODELS, SOURCES, land, land_day
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -100,8 +101,6 @@ def test_no_touched_day_is_missing_from_the_plan(
 def test_a_source_whose_event_time_is_computed_is_planned_whole(cafe: Context) -> None:
     """Its files do not say when its events happened, so no day can be ruled out."""
     text = SOURCES.replace("event_ts: sold_ts", "event_ts: sold_ts + INTERVAL 0 HOUR")
-    from tests.jobs.cafe import cafe_context
-
     computed = cafe_context(cafe.spark, Path(cafe.project.settings.root), changed={"cafe/sources.yaml": text})
     run_step(computed, "build_features")
     edit(computed, "sales", changed("amount", "7.0", "sale_id = 's4B'"))
@@ -127,6 +126,28 @@ def test_a_run_stopped_by_its_budget_goes_on(cafe: Context) -> None:
 
     assert [result.is_idle for result in results] == [True, False, True]
     assert content_hash(features(cafe)) == from_scratch(cafe)
+
+
+def test_a_search_stopped_by_the_runs_budget_goes_on(cafe: Context) -> None:
+    """Between two trials nothing is left: exit code 6, no model, and a rerun tries the second trial alone."""
+    once = MODELS.replace("    gate:", "    tuning: {trials: 2, parallelism: 1}\n    gate:")
+    context = cafe_context(cafe.spark, Path(cafe.project.settings.root), changed={"cafe/models.yaml": once})
+    looks = iter((0.0, 0.0, 1500.0))
+    budget = Budget(1000, None, "./spark-submit.sh run", clock=lambda: next(looks))
+    with pytest.raises(BudgetExceeded, match="1 of 2 ended and are kept") as stop:
+        run_step(context, "train", budget=budget)
+    assert (stop.value.exit_code, "go on with ./spark-submit.sh run" in stop.value.action) == (6, True)
+    assert newest_runs(context)[0]["exit_code"] == 6
+    assert Tracker(context.project.settings.tracking).aliases("tips") == {}
+    (journal,) = (context.project.settings.work_folder / "searches" / "tips").glob("*.jsonl")
+    (kept,) = [line for line in journal.read_text().splitlines() if '"number": 0' in line]
+    assert '"number": 1' not in journal.read_text()
+
+    facts = run_step(context, "train").facts["training"]
+
+    assert [trial["number"] for trial in facts["trials"]] == [0, 1]
+    assert str(facts["trials"][0]["seconds"]) in kept
+    assert not journal.exists()
 
 
 def test_after_a_whole_run_nothing_is_left(ran: Context) -> None:

@@ -22,7 +22,7 @@ DULL = (
     .replace("max_depth: 2", "max_depth: 0")
 )
 SEGMENTS = (
-    "segments: {by: [shop], min_rows: 5, trials: 1, keep_contributions: true,"
+    "segments: {by: [shop], min_rows: 5, trials: 1, confidence: null, keep_contributions: true,"
     " learner: {kind: xgboost, parameters: {trees: 3, min_child_weight: 0}}}"
 )
 

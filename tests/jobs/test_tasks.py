@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 from featurelib.errors import ModelGateError
+from featurelib.pipeline.card import card_of
 from featurelib.pipeline.context import Context
 from featurelib.pipeline.explain_rows import Request, explain_rows
 from featurelib.pipeline.order import PIPELINE
+from featurelib.pipeline.report import write_report
 from featurelib.pipeline.reproduce import find_run, reproduce
 from featurelib.pipeline.steps import run_step
 from featurelib.registry.tracker import Tracker
+from featurelib.reports.model_card import missing_fields
 from featurelib.tables import rows_of
 from tests.chaos import stand
 
@@ -75,6 +78,10 @@ def test_a_number_is_predicted_and_trained_again(stands) -> None:
         result = run_step(context, step)
         if step == "train":
             assert "test R2" in result.summary
+    page = write_report(context, [result]).read_text()
+    assert "Predicted and actual, by tenths" in page
+    assert "ROC AUC" not in page
+    assert set(missing_fields(card_of(context.project, "tips"))) <= {"intended_use", "out_of_scope", "owner"}
     predictions = rows_of(context.store, context.names.predictions)
     assert {row["probability"] for row in predictions} == {None}
     assert len({row["prediction"] for row in predictions} - {0.0, 1.0}) > 1

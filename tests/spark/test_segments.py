@@ -42,7 +42,7 @@ MODEL = ModelSpec(
     estimators={"linear": EstimatorSpec(kind="logistic_regression", parameters={"max_iter": 5})},
     tuning=Tuning(trials=1, parallelism=1),
     gate=Gate(minimum=0.0),
-    segments=Segments(by=("shop",), min_rows=60, learner=LEARNER, trials=2),
+    segments=Segments(by=("shop",), min_rows=60, learner=LEARNER, trials=2, confidence=None, max_rows=280),
 )
 SIZES = {"up": 300, "down": 260, None: 200, "calm": 150, "small": 30, "one": 1}
 
@@ -112,6 +112,17 @@ def test_every_slice_has_its_outcome(result):
     assert found["down"].rows == (156, 52, 52)
     assert found["down"].test["roc_auc"] > 0.8 > found["down"].parent_test["roc_auc"]
     assert set(result.segments.models.boosters) == {'["up"]', '["down"]', "[null]"}
+
+
+def test_of_a_large_slice_a_sample_is_fitted(frame, result):
+    """The one slice above max_rows says how many rows were taken: those whose hash lies in the lowest 280 of 300 parts."""
+    found = {json.loads(one.segment)[0]: one for one in result.segments.outcomes}
+    place = "(CAST(xxhash64(key, 7) AS decimal(38,0)) + 9223372036854775808) / 18446744073709551616"
+    taken = frame.where(f"shop = 'up' AND {place} <= 280D / 300D").count()
+    assert 240 < taken < 300
+    assert found["up"].reason == f"by {taken} of its 300 rows (max_rows 280)"
+    assert found["up"].rows == (180, 60, 60)
+    assert found["down"].reason == ""
 
 
 def test_training_is_repeatable(spark, frame, result):

@@ -20,6 +20,7 @@ from featurelib.training.fit import TrainingOptions, train_model
 from featurelib.training.function_model import bind_functions
 from featurelib.training.learners import Bench, fit_learner
 from featurelib.training.regression import error_tallies, regression_of
+from featurelib.training.regression_shapes import shapes
 from featurelib.training.transfer import learn_on
 from featurelib.training.workshop import prepared
 
@@ -189,6 +190,9 @@ def test_every_kind_of_numbers_learns(numbered):
     assert {entry.value for entry in numbered.slices} == {"a", "b"}
     assert numbered.to_dict()["evaluation"]["mape"] > 0
     assert numbered.roc_auc_interval is None
+    shape = numbered.review["shapes"]
+    assert sum(rows for *_, rows in shape["calibration"]) == numbered.evaluation.rows
+    assert sum(rows for *_, rows in shape["residuals"]) == numbered.evaluation.rows
 
 
 def test_the_trivial_baseline_of_classes_is_their_prior(classified):
@@ -223,6 +227,37 @@ def test_metrics_of_numbers_are_those_of_scikit_learn(spark):
     assert found.r2 == pytest.approx(metrics.r2_score(truth, guess), abs=1e-9)
     assert found.mape == pytest.approx(metrics.mean_absolute_percentage_error(truth, guess), rel=1e-9)
     assert regression_of(error_tallies(zero, label="y", prediction="p")["", ""]).mape == 0.5
+
+
+def test_shapes_of_errors_are_those_of_numpy(spark):
+    """Tenths by rising prediction, equal steps of the error and its quantiles: each count and mean as numpy has it."""
+    draw = np.random.default_rng(8)
+    guess = draw.normal(5, 3, 2_000).round(2)
+    truth = guess + draw.normal(0.5, 1, 2_000)
+    rows = [(float(a), float(b), place) for place, (a, b) in enumerate(zip(truth, guess, strict=True))]
+    frame = spark.createDataFrame(rows, "y double, p double, h long").repartition(3)
+    found = shapes(frame, label="y", prediction="p", order="h")
+
+    tenths = np.searchsorted(np.quantile(guess, np.arange(1, 10) / 10), guess)
+    assert found["calibration"] == [
+        [
+            pytest.approx(guess[tenths == one].mean()),
+            pytest.approx(truth[tenths == one].mean()),
+            (tenths == one).sum(),
+        ]
+        for one in range(10)
+    ]
+    error = guess - truth
+    low, high = np.quantile(error, [0.01, 0.99])
+    steps = np.linspace(low, high, 21)
+    expected = [(error <= low).sum(), *np.histogram(error, steps)[0], (error > high).sum()]
+    assert [count for _, _, count in found["residuals"]] == expected
+    assert [start for start, _, _ in found["residuals"]] == pytest.approx([error.min(), *steps])
+    assert found["residuals"][-1][1] == error.max()
+    assert found["quantiles"]["0.5"] == pytest.approx(np.median(error))
+    same = spark.createDataFrame([(1.0, 2.0, 1), (4.0, 5.0, 2)], "y double, p double, h long")
+    assert shapes(same, label="y", prediction="p", order="h")["residuals"] == [[1.0, 1.0, 2]]
+    assert shapes(same.where("y > 9"), label="y", prediction="p", order="h")["calibration"] == []
 
 
 def _scores(model, rows, column="probability"):

@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 from featurelib.errors import ConfigError, FrameError
 from featurelib.preparation_specs import (
+    Clusters,
     Encode,
     Imputation,
     Impute,
@@ -248,3 +249,49 @@ def test_a_saved_preparation_repeats_every_option(spark, tmp_path):
     expected = preparation.transform(frame_of(spark, [*ROWS, NEVER])).select("id", *both)
 
     assert sorted(loaded.select("id", *both).collect()) == sorted(expected.collect())
+
+
+def test_distances_to_clusters_are_those_of_the_training_rows(spark, tmp_path):
+    """Two far groups have their means as centres, in deviations; saved stages give a row that was never seen the same."""
+    rows = [
+        (
+            number,
+            f"2013-01-{1 + number % 9:02d}",
+            "x",
+            10.0 * (number % 2) + number / 100,
+            5.0 * (number % 2),
+            0.0,
+        )
+        for number in range(1, 41)
+    ]
+    spec = PreparationSpec(clusters=Clusters(features=("a", "b"), k=2), impute=Impute(indicator=False))
+    preparation = fitted(spark, spec, rows)
+    assert preparation.parts == {"cluster_1": ("a", "b"), "cluster_2": ("a", "b")}
+    assert preparation.places_of(["a"], form="tree") == [preparation.places["tree"].index("a")]
+
+    given = np.array([row[3:5] for row in rows])
+    scaled = (given - given.mean(axis=0)) / given.std(axis=0, ddof=1)
+    even = given[:, 1] == 0
+    centres = [scaled[even].mean(axis=0), scaled[~even].mean(axis=0)]
+    unseen = (99, "2013-02-01", "x", 7.0, 1.0, None)
+    found = columns_of(spark, preparation, (*rows, unseen))
+    point = (np.array([7.0, 1.0]) - given.mean(axis=0)) / given.std(axis=0, ddof=1)
+    for name, centre in zip(("cluster_1", "cluster_2"), centres, strict=True):
+        assert found[99][name] == pytest.approx(np.linalg.norm(point - centre), rel=1e-9)
+        assert found[1][name] == pytest.approx(np.linalg.norm(scaled[0] - centre), rel=1e-9)
+
+    PipelineModel(stages=preparation.stages("linear")).write().save(str(tmp_path / "saved"))
+    loaded = PipelineModel.load(str(tmp_path / "saved"))
+    frame = frame_of(spark, [unseen])
+    both = [model.transform(frame).first()[VECTOR["linear"]] for model in (
+        PipelineModel(stages=preparation.stages("linear")), loaded)]  # fmt: skip
+    assert both[0] == both[1]
+
+
+def test_more_clusters_than_different_rows_are_refused(spark):
+    """Five rows of two values have no eight centres; neither has a pattern that no number has."""
+    rows = [(one, f"2013-01-0{one}", "x", float(one % 2), 1.0 + one, 0.0) for one in range(1, 6)]
+    with pytest.raises(FrameError, match=r"8 clusters of rows that have 2 different values"):
+        fitted(spark, PreparationSpec(clusters=Clusters(features=("a",))), rows)
+    with pytest.raises(ConfigError, match=r"preparation\.clusters"):
+        fitted(spark, PreparationSpec(clusters=Clusters(features=("nowhere",))), rows)

@@ -14,7 +14,7 @@ from pyspark.ml.functions import vector_to_array
 from pyspark.sql import functions as F
 
 from featurelib.errors import ModelGateError
-from featurelib.specs import Costs, EstimatorSpec, Fairness, Mitigation, Review
+from featurelib.specs import Costs, EstimatorSpec, Fairness, Mitigation, Ranking, Review
 from featurelib.training import explain
 from featurelib.training.fit import TrainingOptions, train_model
 from featurelib.training.preparation import VECTOR
@@ -30,6 +30,7 @@ EVERYTHING = Review(
     explain_features=2,
     learning_curve=(0.3, 1.0),
     precision_at=(0.1,),
+    ranking=Ranking(by="place", at=(5, 2)),
 )
 
 
@@ -73,6 +74,19 @@ def test_a_review_is_json_and_has_every_section(linear):
     assert review["ranking"][0]["precision"] >= 0.5
     assert {entry["value"] for entry in result.to_dict()["slices"]} == {"a", "b", "c"}
     assert all(entry.intervals["brier"][0] <= entry.intervals["brier"][1] for entry in result.slices)
+
+
+def test_groups_are_ranked_by_the_scores_of_the_test_rows(linear):
+    """NDCG by place is scikit-learn's of the model's own scores, smallest k first."""
+    from sklearn.metrics import ndcg_score
+
+    result, training = linear
+    rows, ranked = scored_test_rows(result, training), result.review["ranked"]
+    places = [part for _, part in rows.groupby(rows["place"].fillna("null"))]
+    assert (ranked["by"], ranked["groups"]) == ("place", len(places))
+    for one, k in zip(ranked["at"], (2, 5), strict=True):
+        found = [ndcg_score([part["late"]], [part["p"]], k=k) for part in places if part["late"].any()]
+        assert one["ndcg"] == pytest.approx(np.mean(found), abs=1e-9)
 
 
 def test_the_cost_is_that_of_the_test_rows(linear):

@@ -162,6 +162,8 @@ CASES = [
     pytest.param(MODELS, "    categorical: [customer]\n", "", "models.returns.features", ["feature 'customer' is a string", "add customer to categorical"], id="text-feature"),
     pytest.param(FEATURES, "ops: [count]", "ops: [count], by: customer", "models.returns.features", ["'spending__count_7d_by_customer' is a map", "numbers and categories"], id="map-feature"),
     pytest.param(MODELS, "    categorical: [customer]\n", "    categorical: [customer]\n    segments: {by: [custmer]}\n", "models.returns.segments.by.0", ["'custmer' is no spine column or feature", "'customer'"], id="segments-unknown"),
+    pytest.param(MODELS, "    categorical: [customer]\n", "    categorical: [customer]\n    review: {ranking: {by: custmer, at: [5]}}\n", "models.returns.review.ranking.by", ["'custmer' is no spine column or feature", "'customer'"], id="ranking-unknown"),
+    pytest.param(MODELS, "    categorical: [customer]\n", "    categorical: [customer]\n    review: {ranking: {at: [5, 5]}}\n", "models.returns.review.ranking", ["at names a number twice: 5, 5"], id="ranking-twice"),
     pytest.param(MODELS, "    categorical: [customer]\n", "    categorical: [customer]\n    segments: {by: [spending__amount_mean_1d]}\n", "models.returns.segments.by.0", ["is a double", "text, whole number"], id="segments-double"),
     # references and secrets
     pytest.param(BASE, "landing: ${root}/landing", "landing: ${rot}/landing", "landing", ["unknown reference ${rot}", "'root'"], id="reference"),

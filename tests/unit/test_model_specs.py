@@ -4,11 +4,20 @@ import pytest
 from pydantic import ValidationError
 
 from featurelib.config import spec_hash
-from featurelib.model_specs import EstimatorSpec, Gate, LiftStep, ModelSpec, Tuning
+from featurelib.estimator_specs import EstimatorSpec
+from featurelib.model_specs import Gate, LiftStep, ModelSpec, Tuning
 from featurelib.preparation_specs import ClassWeights, Imputation, Outliers, PreparationSpec, Sampling
+from featurelib.tuning_specs import Folds
 
 LINEAR = EstimatorSpec(kind="logistic_regression")
 TREE = EstimatorSpec(kind="decision_tree")
+BOOSTED = EstimatorSpec(kind="xgboost")
+FOLDED = Tuning(folds=Folds(kind="expanding"))
+
+
+def stopping(kind):
+    """A learner that stops early."""
+    return EstimatorSpec(kind=kind, parameters={"early_stopping_rounds": 3})
 
 
 def model_of(**changes):
@@ -35,6 +44,27 @@ def test_what_is_not_asked_for_leaves_a_models_identity():
     ("changes", "told"),
     [
         ({"task": "regression"}, "logistic_regression is for task binary"),
+        ({"warm_start": "champion"}, "linear is of kind logistic_regression, and only xgboost can begin"),
+        (
+            {"warm_start": "champion", "estimators": {"x": stopping("xgboost")}, "lift_learner": TREE},
+            "x has early_stopping_rounds, which would count the champion's trees too",
+        ),
+        (
+            {"warm_start": "champion", "estimators": {"x": BOOSTED}, "lift_learner": LINEAR},
+            "lift_learner logistic_regression reads another",
+        ),
+        (
+            {"warm_start": "champion", "estimators": {"x": BOOSTED}, "tuning": FOLDED},
+            "folds have preparations of their own",
+        ),
+        (
+            {
+                "warm_start": "champion",
+                "estimators": {"x": BOOSTED},
+                "preparation": PreparationSpec(scale="robust"),
+            },
+            "warm_start keeps the champion's preparation",
+        ),
         (
             {"estimators": {"line": EstimatorSpec(kind="linear_regression")}},
             "linear_regression is for task regression",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from featurelib.model_specs import ENSEMBLES
+from featurelib.estimator_specs import ENSEMBLES
 from featurelib.specs import (
     ESTIMATOR_PARAMETERS,
     Aggregation,

@@ -11,7 +11,7 @@ from featurelib.errors import BudgetExceeded, ConfigError, ModelGateError
 from featurelib.specs import CostSettings, EstimatorSpec, SearchRange, Tuning
 from featurelib.training.grid_points import grid_values
 from featurelib.training.journal import Journal
-from featurelib.training.search import Limit, TrialSearch, limit_of
+from featurelib.training.search import Limit, TimeLeft, TrialSearch, limit_of
 from featurelib.training.tuning import Measured, best_trial
 from tests.without_spark.searches import ESTIMATORS, quality
 
@@ -26,15 +26,16 @@ class Clock:
         return self.now
 
 
-def search(tuning, objective=None, *, estimators=ESTIMATORS, limit=None, journal=None, seconds=0.0):
-    """Search with a clock on which each trial takes ``seconds``; return what was found."""
+def search(tuning, objective=None, *, estimators=ESTIMATORS, limit=None, journal=None, seconds=0.0, run=None):
+    """Search with a clock on which each trial takes ``seconds``, and the run has ``run``; return what was found."""
     clock = Clock()
 
     def timed(trial):
         clock.now += seconds
         return objective(trial) if objective else Measured(quality(trial), 0.5)
 
-    tuner = TrialSearch(tuning, limit=limit, journal=journal, clock=clock)
+    left = None if run is None else TimeLeft(lambda: 1000.0 + run - clock.now, "featurelib run")
+    tuner = TrialSearch(tuning, limit=limit, left=left, journal=journal, clock=clock)
     return tuner.search(estimators, timed, on_trial=lambda _: None)
 
 
@@ -90,6 +91,36 @@ def test_seconds_of_a_killed_run_count(tmp_path):
     )
 
     assert len(first.trials) == len(again.trials) == again.resumed == 2
+
+
+def test_a_run_without_time_breaks_a_search_off_and_the_next_goes_on(tmp_path):
+    """35 s of a run hold three trials of 10 s and a begun fourth: exit code 6, and no trial is tried again."""
+    journal = Journal(tmp_path / "one.jsonl", "this search")
+    tuning = Tuning(trials=9, parallelism=1)
+    with pytest.raises(BudgetExceeded, match=r"leaves 0 s.*4 of 9 ended and are kept") as stopped:
+        search(tuning, journal=journal, seconds=10.0, run=35.0)
+    assert stopped.value.exit_code == 6
+    assert "go on with featurelib run" in str(stopped.value)
+    with pytest.raises(BudgetExceeded, match="6 of 9 ended"):
+        search(tuning, journal=journal, seconds=10.0, run=20.0)
+
+    found = search(tuning, journal=journal, seconds=10.0, run=1000.0)
+
+    assert (len(found.trials), found.resumed, found.stopped_by) == (9, 6, "trials")
+    alone = search(tuning, seconds=10.0)
+    assert [(trial.parameters, trial.value) for trial in found.trials] == [
+        (trial.parameters, trial.value) for trial in alone.trials
+    ]
+
+
+def test_the_lesser_of_both_limits_counts():
+    """The search's own 20 s end it with its best although the run has 25; a run of 15 s breaks it off although it has 30."""
+    tuning = Tuning(trials=9, parallelism=1)
+
+    found = search(tuning, limit=Limit(20.0, "max_seconds"), seconds=10.0, run=25.0)
+    assert (len(found.trials), found.stopped_by) == (2, "max_seconds")
+    with pytest.raises(BudgetExceeded, match="the run's budget leaves"):
+        search(tuning, limit=Limit(30.0, "max_seconds"), seconds=10.0, run=15.0)
 
 
 @pytest.mark.parametrize("parallelism", [1, 3])

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,7 @@ from featurelib.registry.segment_files import (
     segment_names,
     write_segments,
 )
+from featurelib.segment_specs import SLICE_PARAMETERS
 from featurelib.specs import EstimatorSpec, Gate, LiftStep, ModelSpec, SearchRange, Segments
 from featurelib.training.segment_blobs import opened, packed_by_slice
 from featurelib.training.segment_fit import (
@@ -34,7 +36,9 @@ from featurelib.training.segment_fit import (
     loaded,
     probabilities,
 )
+from featurelib.training.segment_gains import gain_error, least_gain
 from featurelib.training.segment_packs import SliceSize, estimated_cost, packed
+from featurelib.training.xgboost_names import OF_TREES
 
 LEARNER = EstimatorSpec(
     kind="xgboost",
@@ -53,7 +57,8 @@ def rows_of(count=600, *, seed=3, parent=0.5):
     label = (features[:, 0] - features[:, 2] + draw.normal(size=count) > 0.3).astype(float)
     split = np.arange(count) % 5
     split = np.where(split < 3, 0, split - 2).astype(np.int8)
-    return SliceRows(features, label, split, np.where(split == 0, np.nan, parent))
+    day = (np.arange(count) % 10).astype(np.int32)
+    return SliceRows(features, label, split, np.where(split == 0, np.nan, parent), day)
 
 
 def table_of(rows, name="a"):
@@ -65,6 +70,7 @@ def table_of(rows, name="a"):
             "row_hash": pa.array(np.arange(count), pa.int64()),
             "label": rows.label,
             "parent": pa.array(rows.parent, from_pandas=True),
+            "day": rows.day,
             "vector": pa.array(rows.features.tolist(), pa.list_(pa.float32())),
             "split": pa.array(rows.split, pa.int8()),
         }
@@ -245,7 +251,9 @@ def test_the_order_of_rows_and_chunks_does_not_count(own):
     assert outcome.state == "own"
     rows = rows_of(50)
     mixed = np.random.default_rng(1).permutation(50)
-    other = SliceRows(rows.features[mixed], rows.label[mixed], rows.split[mixed], rows.parent[mixed])
+    other = SliceRows(
+        rows.features[mixed], rows.label[mixed], rows.split[mixed], rows.parent[mixed], rows.day[mixed]
+    )
     same = np.zeros(50, np.int64)
     assert (in_one_order(rows, same).features == in_one_order(other, same).features).all()
 
@@ -253,7 +261,7 @@ def test_the_order_of_rows_and_chunks_does_not_count(own):
 def test_slices_that_are_not_better_keep_the_parent():
     """A parent that knows the labels, or a gain below min_gain, leaves no model, and the reason names both values."""
     rows = rows_of()
-    knowing = SliceRows(rows.features, rows.label, rows.split, np.where(rows.split == 0, np.nan, rows.label))
+    knowing = replace(rows, parent=np.where(rows.split == 0, np.nan, rows.label))
     outcome, content = fitted_slice("a", knowing, SETTINGS)
     assert (outcome.state, content) == ("parent", b"")
     assert outcome.reason == f"validation roc_auc {outcome.value:.4f}, the parent's 1.0000"
@@ -264,19 +272,100 @@ def test_slices_that_are_not_better_keep_the_parent():
     assert outcome.reason.endswith("the parent's 0.5000, less than min_gain 0.49")
 
 
+def twelve_days(won):
+    """A slice whose twelve validation days are alike but for how many rows the parent has in the right order.
+
+    Its own model knows every label (the first place is the label); on days that are ``won`` the parent knows
+    nothing, on all others everything.
+    """
+    day = np.repeat(np.arange(12), 20).astype(np.int32)
+    label = np.tile([0.0, 1.0], 120)
+    features = np.column_stack([label, np.zeros((240, 3))]).astype(np.float32)
+    part = [np.zeros(240), np.ones(240), np.full(240, 2)]
+    knowing = np.where(label > 0, 0.6, 0.4)
+    parent = np.where(np.isin(day, won), 0.5, knowing)
+    return SliceRows(
+        np.tile(features, (3, 1)),
+        np.tile(label, 3),
+        np.concatenate(part).astype(np.int8),
+        np.concatenate([np.full(240, np.nan), parent, parent]),
+        np.tile(day, 3),
+    )
+
+
+def test_a_gain_of_few_days_may_be_chance():
+    """The same model is taken where it is better on all days, and not where one or two of twelve make the gain."""
+    always, sometimes = twelve_days(range(12)), twelve_days([4, 9])
+    outcome, _ = fitted_slice("a", always, SETTINGS)
+    assert (outcome.state, outcome.value, outcome.parent_value) == ("own", 1.0, 0.5)
+    assert outcome.gain_error == 0.0
+    outcome, content = fitted_slice("a", sometimes, SETTINGS)
+    assert (outcome.state, content, outcome.value) == ("parent", b"", 1.0)
+    assert outcome.parent_value < 1.0
+    assert "with 0.95 of confidence and the best of 2 trials the gain is at least -0.0" in outcome.reason
+    plain = FitSettings(SEGMENTS.model_copy(update={"confidence": None}), "roc_auc", 7, PLACES)
+    outcome, _ = fitted_slice("a", sometimes, plain)
+    assert (outcome.state, outcome.gain_error) == ("own", None)
+
+
+def test_one_day_says_nothing_of_others():
+    """However great the gain, rows of a single validation day leave the parent, and the reason counts them."""
+    outcome, _ = fitted_slice("a", replace(rows_of(), day=np.zeros(600, np.int32)), SETTINGS)
+    assert outcome.state == "parent"
+    assert outcome.reason.endswith("1 validation days are too few for 0.95 of confidence")
+
+
+def test_better_order_with_worse_probabilities_keeps_the_parent():
+    """A model that sorts its slice better but is too sure would spoil the order of the whole: log loss says so."""
+    deep = {"trees": 200, "learning_rate": 1.0, "max_depth": 6, "min_child_weight": 0, "reg_lambda": 0}
+    sure = SEGMENTS.model_copy(update={"learner": EstimatorSpec(kind="xgboost", parameters=deep)})
+    outcome, _ = fitted_slice("a", rows_of(1500), FitSettings(sure, "roc_auc", 7, PLACES))
+    assert outcome.value > outcome.parent_value
+    assert outcome.state == "parent"
+    assert "its order is better, and its probabilities are not (log_loss " in outcome.reason
+
+
+def test_the_error_of_a_gain_is_that_of_days():
+    """For means by day it is their deviation over the root of their number; for ROC AUC, scikit-learn's over drawn days."""
+    from sklearn.metrics import roc_auc_score
+
+    draw = np.random.default_rng(11)
+    day = np.repeat(np.arange(25), 40).astype(np.int32)
+    label = (draw.random(1000) < 0.4).astype(float)
+    parent = np.clip(0.4 + 0.2 * (label - 0.4) + draw.normal(size=1000) * 0.1, 0.05, 0.95)
+    ours = np.clip(parent + draw.normal(size=25)[day] * 0.05 + (label - 0.5) * 0.05, 0.05, 0.95)
+    gain = np.log(np.where(label > 0, ours, 1 - ours)) - np.log(np.where(label > 0, parent, 1 - parent))
+    by_day = gain.reshape(25, 40).mean(axis=1)
+    found = gain_error("log_loss", ours, parent, label, day, seed=1)
+    assert found == pytest.approx(by_day.std(ddof=1) / 5, rel=0.15)
+    gains = []
+    for _ in range(400):
+        rows = np.concatenate([np.flatnonzero(day == one) for one in draw.integers(0, 25, 25)])
+        gains.append(roc_auc_score(label[rows], ours[rows]) - roc_auc_score(label[rows], parent[rows]))
+    found = gain_error("roc_auc", ours, parent, label, day, seed=1)
+    assert found == pytest.approx(np.std(gains) * np.sqrt(25 / 24), rel=0.15)
+    assert found == gain_error("roc_auc", ours, parent, label, day, seed=1)
+
+
+def test_the_best_of_many_is_trusted_less():
+    """One-sided normal bounds: 1.645 errors for one trial at 0.95, 2.394 for the best of six."""
+    assert least_gain(0.1, 0.02, confidence=0.95, tried=1) == pytest.approx(0.1 - 1.6449 * 0.02, abs=1e-5)
+    assert least_gain(0.1, 0.02, confidence=0.95, tried=6) == pytest.approx(0.1 - 2.3940 * 0.02, abs=1e-5)
+
+
 def test_log_loss_is_better_where_it_is_smaller():
     """The metric's direction is known: a worse parent by log loss is beaten, a perfect one is not."""
     settings = FitSettings(SEGMENTS, "log_loss", 7, PLACES)
     assert fitted_slice("a", rows_of(parent=0.01), settings)[0].state == "own"
     rows = rows_of()
-    knowing = SliceRows(rows.features, rows.label, rows.split, np.where(rows.split == 0, np.nan, rows.label))
+    knowing = replace(rows, parent=np.where(rows.split == 0, np.nan, rows.label))
     assert fitted_slice("a", knowing, settings)[0].state == "parent"
 
 
 def test_a_fit_that_raises_fails_alone_with_its_reason():
     """A label that xgboost refuses is this slice's outcome, not an error of the run; so is a slice without classes."""
     rows = rows_of()
-    broken = SliceRows(rows.features, np.where(rows.split == 0, 7.0, rows.label), rows.split, rows.parent)
+    broken = replace(rows, label=np.where(rows.split == 0, 7.0, rows.label))
     outcome, content = fitted_slice("a", broken, SETTINGS)
     assert (outcome.state, content) == ("failed", b"")
     assert outcome.reason.startswith("ModelGateError: all 2 trials failed; the first because XGBoostError: ")
@@ -288,6 +377,33 @@ def test_a_fit_that_raises_fails_alone_with_its_reason():
 def test_outcomes_travel(own):
     """What is written as JSON is read back equal."""
     assert SliceOutcome.from_dict(json.loads(own[0].to_json())) == own[0]
+
+
+def test_of_a_large_slice_a_sample_is_taken():
+    """A tenth of its rows by hash, whatever the chunks, and part of a fifth; other slices keep all rows."""
+    count = 20_000
+    table = table_of(rows_of(count), "large")
+    hashes = np.random.default_rng(4).integers(-(2**63), 2**63, count)
+    table = table.set_column(1, "row_hash", pa.array(hashes))
+    small = table.slice(0, 50).set_column(0, "segment", pa.array(["small"] * 50))
+    table = pa.concat_tables([table, small])
+
+    def taken(share, parts):
+        blobs = [packed_by_slice(part, {"large": 0, "small": 0}, {"large": share}) for part in parts]
+        rows = [
+            (name, row["row_hash"])
+            for blob in blobs
+            for name, content in zip(blob["segment"].to_pylist(), blob["blob"].to_pylist(), strict=True)
+            for row in pa.ipc.open_stream(content).read_all().select(["row_hash"]).to_pylist()
+        ]
+        return {row for row in rows if row[0] == "large"}, sum(name == "small" for name, _ in rows)
+
+    whole, others = taken(0.1, [table])
+    assert others == 50
+    assert len(whole) == pytest.approx(count / 10, rel=0.1)
+    assert taken(0.1, [table.slice(0, 7_000), table.slice(7_000)])[0] == whole
+    assert whole < taken(0.2, [table])[0]
+    assert taken(1.0, [table])[0] == {("large", one) for one in hashes.tolist()}
 
 
 # --- scoring --------------------------------------------------------------------------------------------
@@ -404,11 +520,51 @@ def test_models_without_segments_keep_their_identity():
     [
         ({"learner": {"kind": "random_forest"}}, "must be of kind xgboost"),
         ({"learner": {"kind": "xgboost", "parameters": {"workers": 2}}}, "take workers away"),
+        (
+            {"learner": {"kind": "xgboost", "parameters": {"workers": 2, "early_stopping_rounds": 5}}},
+            "take early_stopping_rounds away and fix trees, as {trees: 60}.*take workers away",
+        ),
+        (
+            {"learner": {"kind": "xgboost", "space": {"early_stopping_rounds": {"integer": (2, 9)}}}},
+            "take early_stopping_rounds away and fix trees",
+        ),
+        (
+            {"learner": {"kind": "xgboost", "refit": {"early_stopping_rounds": 5}}},
+            "early_stopping_rounds away",
+        ),
+        (
+            {"learner": {"kind": "xgboost", "parameters": {"max_depth": "deep"}}},
+            "max_depth 'deep' is no number",
+        ),
+        ({"learner": {"kind": "xgboost", "parameters": {"gamma": True}}}, "gamma True is no number"),
+        (
+            {"learner": {"kind": "xgboost", "space": {"trees": {"choice": (9, "many")}}}},
+            "trees 'many' is no number",
+        ),
+        ({"learner": {"kind": "xgboost", "parameters": {"trees": 0}}}, "trees 0 .* 1 or more"),
+        ({"learner": {"kind": "xgboost", "parameters": {"trees": 2.5}}}, "trees 2.5 .* whole"),
+        (
+            {"learner": {"kind": "xgboost", "space": {"subsample": {"uniform": (0.5, 2)}}}},
+            "subsample 2.0 .* to 1",
+        ),
+        ({"learner": {"kind": "xgboost", "refit": {"reg_lambda": -1}}}, "reg_lambda -1 .* 0 or more"),
         ({"by": ("a", "a")}, "twice"),
+        ({"max_rows": 100, "min_rows": 200}, "max_rows 100 is less than min_rows 200"),
         ({"by": ()}, "at least 1"),
     ],
 )
 def test_segments_that_cannot_be_are_refused(wrong, said):
-    """Each with what is wrong."""
+    """When they are read, not slice by slice an hour later; each with what is wrong."""
     with pytest.raises(ValidationError, match=said):
         Segments(**{"by": ("a",), **wrong})
+
+
+def test_what_a_slices_learner_may_say_is_what_its_fit_reads():
+    """Each parameter that is let through is one that a fit of a slice takes, at the least and the greatest value."""
+    lowest = {"trees": 1, "max_depth": 1, "subsample": 0.01, "column_sample": 0.01}
+    given = {name: lowest.get(name, 0.0) for name in SLICE_PARAMETERS}
+    assert set(given) == {*OF_TREES, "trees"}
+    for parameters in (given, {**given, "subsample": 1, "column_sample": 1, "max_depth": 3}):
+        learner = EstimatorSpec(kind="xgboost", parameters=parameters)
+        settings = FitSettings(Segments(by=("a",), learner=learner), "roc_auc", 7, PLACES)
+        assert fitted_slice("a", rows_of(), settings)[0].state != "failed"
