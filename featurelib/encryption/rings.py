@@ -97,7 +97,7 @@ class Keyring:
         fingerprints = {master.fingerprint for master in self._masters()}
         for key in self.keys:
             if key.wrapped is not None and key.master not in fingerprints:
-                self._refuse_master(key)
+                raise self._not_ours(key)
 
     def rewrapped(self) -> tuple[Wrapped, ...] | None:
         """Return the keys, all wrapped by the key in force; None where they are already."""
@@ -120,9 +120,9 @@ class Keyring:
         found: list[MasterKey] = self._memory["masters"]
         return found
 
-    def _refuse_master(self, key: Wrapped) -> None:
+    def _not_ours(self, key: Wrapped) -> ConfigError:
         given = " and ".join(f"{one.reference} ({one.fingerprint})" for one in self._masters())
-        raise ConfigError(
+        return ConfigError(
             f"data keys of {self.table} were wrapped by a key with fingerprint {key.master}; given: {given}",
             "the key that wrapped them",
             f"let tables.{self.table}.encryption.key refer to it, or list it in previous_keys",
@@ -135,8 +135,7 @@ class Keyring:
         for master in self._masters():
             if master.fingerprint == key.master:
                 return master.unwrap(bytes.fromhex(key.wrapped or ""), self._about(key))
-        self._refuse_master(key)
-        raise AssertionError
+        raise self._not_ours(key)
 
     # --- data keys --------------------------------------------------------------------------------------
 

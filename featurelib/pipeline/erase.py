@@ -83,7 +83,8 @@ def erase(
 
     Bronze, silver, quarantine and predictions lose its rows; features, tiles and training sets, in which it
     may be added up, are emptied, and the next run makes them anew from what is left. Every earlier version of
-    all these tables is gone then, pinned or not. Landed files lose its rows and keep all else.
+    all these tables is gone then, pinned or not. Landed files lose its rows and keep all else. Where columns
+    are encrypted by subject its data keys are destroyed, and with them what any copy holds of these columns.
 
     Args:
         context: the run's surroundings; their moment does not matter.
@@ -93,7 +94,8 @@ def erase(
         dry_run: tell what would go, and change nothing.
 
     Raises:
-        ConfigError: a transform makes the key, so that nobody can say which rows are meant.
+        ConfigError: a transform makes the key, so that nobody can say which rows are meant; or the key is not
+            there that finds the subject's data keys.
         InputError: a landed file cannot be written without its rows; nothing was published.
         LeaseHeld: the pipeline is at work.
     """

@@ -18,10 +18,12 @@ from featurelib.errors import ConfigError
 from featurelib.pipeline.encrypted import readable, readable_rows
 from featurelib.pipeline.erase import erase
 from featurelib.pipeline.preview import preview
+from featurelib.pipeline.restore import restore_table
 from featurelib.pipeline.steps import run_step
 from featurelib.pipeline.subjects import subject_of
 from featurelib.registry.audit import Decision
-from featurelib.tables import published, read, rows_of, snapshot
+from featurelib.tables import InjectedFault, content_hash, published, read, rows_of, snapshot
+from featurelib.tables.faults import VARIABLE
 from tests.jobs.cafe import cafe_context, features
 from tests.jobs.cafe_project import DAYS, SOURCES, land, land_day
 from tests.jobs.test_upkeep import texts_in
@@ -142,7 +144,9 @@ def test_the_features_are_those_of_values_in_clear(
         land_day(root, "2024-01-06", without="sales")
         land(root, "sales", "2024-01-06", late)
         for step in steps:
-            run_step(context, step)
+            done = run_step(context, step)
+        said = "amount of sales is encrypted, and decrypted in Spark's scan" in done.facts["plan"]
+        assert said == (context is sealed)
     dropped = ("_features_hash",)
     ours, theirs = (
         sorted(map(repr, features(context).drop(*dropped).collect())) for context in (sealed, plain)
@@ -155,6 +159,47 @@ def test_the_features_are_those_of_values_in_clear(
     )
     assert shown.height == 5
     assert shown.equals(plainly)
+
+
+def test_what_is_loaded_again_is_equal_to_the_bit(sealed: Context) -> None:
+    """A lost table is made again from the landed files, and every cell of all three tables is the same bytes."""
+
+    def contents() -> list[tuple[int, str]]:
+        tables = ("bronze.sales", "silver.sales", "silver.sales_quarantine")
+        return [content_hash(read(sealed.spark, sealed.store, name).drop("_run_id")) for name in tables]
+
+    before, files = contents(), Path(sealed.store.path("silver.sales"))
+    shutil.rmtree(files)
+    restore_table(sealed, "silver.sales", Decision("eva", "the disk was lost"))
+    run_step(sealed, "ingest")
+    assert contents() == before
+    assert [rows for rows, _ in before] == [12, 10, 2]
+
+
+def test_what_uses_no_encrypted_column_needs_no_key(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A load that dies makes no data key twice; then features of other columns are built though the key is gone."""
+    root, key = tmp_path / "root", tmp_path / "cafe.key"
+    key.write_text(secrets.token_hex(32))
+    for day in DAYS[:2]:
+        land_day(root, day)
+    only_note = f'    encryption: {{columns: [note], key: "${{secret:file/{key}}}", subject: customer}}\n'
+    sources = SOURCES.replace("  weather:\n", f"{only_note}  weather:\n", 1)
+    context = cafe_context(spark, root, changed={"cafe/sources.yaml": sources})
+    monkeypatch.setenv(VARIABLE, "raise:write.bronze.sales.before")
+    with pytest.raises(InjectedFault):
+        run_step(context, "ingest")
+    monkeypatch.delenv(VARIABLE)
+    made = sorted(row["key_id"] for row in rows_of(context.store, "ops.data_keys"))
+    assert len(made) == 4, "an index key, one of nobody's rows, ann's and bob's"
+    run_step(context, "ingest")
+    assert sorted(row["key_id"] for row in rows_of(context.store, "ops.data_keys")) == made
+    key.unlink()
+    built = run_step(context, "build_features")
+    assert "is encrypted" not in built.facts["plan"]
+    sums = {row["visit_id"]: row["shop_sales__amount_sum_2d"] for row in features(context).collect()}
+    assert (sums["A1m"], sums["A2e"], sums["B2e"]) == (None, 1.1 + 2.1, 1.7 + 2.7)
 
 
 def test_a_cell_opens_with_the_plain_cipher(sealed: Context, tmp_path: Path) -> None:

@@ -18,9 +18,12 @@ from featurelib.encryption.columns import arrow_type
 from featurelib.encryption.keys import master_key
 from featurelib.errors import ConfigError
 from featurelib.pipeline.context import Place
-from featurelib.pipeline.data_keys import keyring, ready_keyring, shred
+from featurelib.pipeline.data_keys import _canonical, keyring, ready_keyring, shred
+from featurelib.pipeline.evolution import silver_changes
+from featurelib.pipeline.schemas import struct
 from featurelib.pipeline.subjects import Subject
-from featurelib.tables import Stamp, rows_of
+from featurelib.specs import Encryption, LandedTable
+from featurelib.tables import Stamp, begin_run, rows_of
 from tests.jobs.cafe_project import SOURCES
 from tests.without_spark.cafe_store import place_in
 
@@ -226,6 +229,26 @@ def test_a_wrapped_key_put_in_another_subjects_place_is_refused(tmp_path: Path) 
     cells = sealed(ring, pa.array(["b"]), "string", ["bob"])
     with pytest.raises(ConfigError, match="does not unwrap"):
         opened(swapped, cells, "string")
+
+
+def test_a_whole_number_is_one_subject_however_it_is_written() -> None:
+    """An erasure finds the data key of ``7`` by ``007``, as loads make one key for both; texts stay as they are."""
+    encryption = Encryption(columns=("note",), key="${secret:env/K}", subject="guest")
+    for kind, found in (("int", "7"), ("string", "007")):
+        table = LandedTable(landing="x", columns={"guest": kind, "note": "string"}, encryption=encryption)
+        assert _canonical(table, encryption, Subject("guest", {"guest": " 007 "})) == found
+
+
+@pytest.mark.parametrize(("held", "said"), [("string", "is encrypted"), ("binary", "is not encrypted")])
+def test_a_table_is_encrypted_from_its_first_load_on_or_never(tmp_path: Path, held: str, said: str) -> None:
+    """Declared for a table in clear, or taken away from one of cells, it stops before anything is written."""
+    place = cafe(tmp_path) if held == "string" else place_in(tmp_path)
+    assert silver_changes(place, "sales") == {}
+    with begin_run(None, place.store, pipeline="cafe", run_id="load-1") as run:  # type: ignore[arg-type]
+        run.create("silver.sales", struct(note=held))
+        run.publish()
+    with pytest.raises(ConfigError, match=f"note of sales {said}, and silver.sales holds it as {held}"):
+        silver_changes(place, "sales")
 
 
 def test_new_keys_are_random(tmp_path: Path) -> None:
