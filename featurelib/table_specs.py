@@ -30,7 +30,8 @@ class Encryption(Spec):
         columns: columns of the silver rows, landed or computed. What is computed of an encrypted column must
             be encrypted too.
         key: where the key is found, 32 bytes as base64 or hex. It wraps the data keys, which encrypt.
-        previous_keys: keys before it. Data keys that one of them wrapped are wrapped again by the next load.
+        previous_keys: keys before it. Data keys that one of them wrapped are wrapped again by the next load
+            of the table, or by ``maintain``.
         subject: a landed text or whole number, the only key column of an entity: each of its values has a
             data key of its own, which ``erase`` destroys.
         reveals: spine columns, features and label that may stand in clear in the tables of features, training

@@ -58,6 +58,21 @@ def ready_keyring(
     return ring
 
 
+def rewrap(project: Project, store: Store, *, stamp: Stamp) -> None:
+    """Wrap the data keys of every table that has ``previous_keys`` by its key in force, as its loads do.
+
+    Raises:
+        ConfigError: a key cannot be had, or none of those given wrapped the data keys.
+    """
+    changed = [
+        name for name, table in project.tables.items() if table.encryption and table.encryption.previous_keys
+    ]
+    if changed:
+        with _changing(store):
+            for name in changed:
+                _rewrapped(project, store, name, stamp)
+
+
 def shred(project: Project, store: Store, subject: Subject, *, request: str, stamp: Stamp) -> int:
     """Destroy the data keys of a subject, in the table and its history; return how many there were.
 

@@ -53,7 +53,8 @@ def project_files(key: Path, besides: str = "") -> Mapping[str, str]:
     """The cafe whose sales have encrypted columns."""
     said = ENCRYPTION.format(key=key).replace("      subject:", f"{besides}      subject:")
     quality = {"rules": {}, "gates": {"sales": {"max_quarantined": 1.0}}}
-    party = f'    encryption: {{columns: [party], key: "${{secret:file/{key}}}", reveals: [party]}}\n'
+    of_visits = f'columns: [party], key: "${{secret:file/{key}}}", reveals: [party]'
+    party = f"    encryption: {{{of_visits}{', ' * bool(besides)}{besides.strip()}}}\n"
     sources = SOURCES.replace("  sales:\n", f"{party}  sales:\n", 1)
     return {
         "cafe/sources.yaml": sources.replace("  weather:\n", said, 1),

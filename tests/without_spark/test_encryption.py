@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from featurelib.encryption import CellRefused, Keyring, Wrapped, new_key, opened_array, sealed_array
@@ -18,7 +19,7 @@ from featurelib.encryption.columns import arrow_type
 from featurelib.encryption.keys import master_key
 from featurelib.errors import ConfigError
 from featurelib.pipeline.context import Place
-from featurelib.pipeline.data_keys import _canonical, keyring, ready_keyring, shred
+from featurelib.pipeline.data_keys import _canonical, keyring, ready_keyring, rewrap, shred
 from featurelib.pipeline.evolution import silver_changes
 from featurelib.pipeline.schemas import struct
 from featurelib.pipeline.subjects import Subject
@@ -31,17 +32,19 @@ STAMP = Stamp("ingest-1", "cafe", 1)
 ANN = Subject("customer", {"customer": "ann"})
 
 
-def cafe(folder: Path, besides: str = "") -> Place:
-    """The cafe whose notes are encrypted, with a key in a file below its folder."""
+def cafe(folder: Path, key: str = "5e" * 32, previous: str = "") -> Place:
+    """The cafe whose notes are encrypted, with a key in a file below its folder, and perhaps the key before it."""
+    besides = ', previous_keys: ["${secret:file/secrets/old.key}"]' if previous else ""
     said = (
         '    encryption: {columns: [note], key: "${secret:file/secrets/cafe.key}", subject: customer'
         + besides
         + "}\n  weather:\n"
     )
     place = place_in(folder, changed={"cafe/sources.yaml": SOURCES.replace("  weather:\n", said, 1)})
-    key = Path(place.project.folder).parents[1] / "secrets" / "cafe.key"
-    key.parent.mkdir()
-    key.write_text("5e" * 32)
+    secret = Path(place.project.folder).parents[1] / "secrets"
+    secret.mkdir()
+    (secret / "cafe.key").write_text(key)
+    (secret / "old.key").write_text(previous)
     return place
 
 
@@ -67,6 +70,13 @@ def opened(ring: Keyring, cells: pa.Array, kind: str, where: str = "silver.sales
 def rows(count: int, first: int = 1) -> tuple[pa.Array, pa.Array]:
     """The identity of some rows of one landed file."""
     return pa.array(["sales/2024-01-03.csv.gz"] * count), pa.array(range(first, first + count), pa.int64())
+
+
+def texts_below(folder: Path) -> str:
+    """All that the files of a table say, data and log, whatever compresses it."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    tables = [repr(pq.read_table(path).to_pylist()) for path in files if path.suffix == ".parquet"]
+    return "".join([*tables, *(path.read_bytes().decode("latin-1") for path in files)])
 
 
 @pytest.mark.parametrize(
@@ -182,10 +192,10 @@ def test_a_shredded_key_gives_null_and_its_subject_gets_another(tmp_path: Path) 
     assert opened(again, old, "string") == [None, "b"]
     assert shred(place.project, place.store, ANN, request="R-2", stamp=STAMP) == 1
     gone = {row["key_id"] for row in rows_of(place.store, "ops.data_keys") if row["wrapped"] is None}
-    folder = Path(place.store.path("ops.data_keys"))
-    for path in (path for path in folder.rglob("*") if path.is_file()):
-        text = path.read_bytes()
-        assert not [key for key in gone & wrapped.keys() if str(wrapped[key]).encode() in text]
+    said = texts_below(Path(place.store.path("ops.data_keys")))
+    assert len(gone) == 2
+    assert all(key in said for key in gone)
+    assert not [key for key in gone & wrapped.keys() if str(wrapped[key]) in said]
 
 
 def test_a_key_that_nobody_knows_is_no_erasure(tmp_path: Path) -> None:
@@ -195,6 +205,26 @@ def test_a_key_that_nobody_knows_is_no_erasure(tmp_path: Path) -> None:
     empty = Keyring(ring.table, ring.references, ring.base, ())
     with pytest.raises(CellRefused, match=r"which ops\.data_keys does not have"):
         opened(empty, cells, "string")
+
+
+def test_a_new_key_takes_over_and_the_old_one_opens_nothing_that_is_left(tmp_path: Path) -> None:
+    """Cells stay, no file of the table of data keys holds an old wrapping, and the new key alone reads."""
+    old, new = "5e" * 32, "c4" * 32
+    before = cafe(tmp_path, old)
+    ring = ready(before, "ann")
+    cells = sealed(ring, pa.array(["a"]), "string", ["ann"])
+    with pytest.raises(ConfigError, match="wrapped by a key with fingerprint"):
+        keyring(cafe(tmp_path, new).project, before.store, "sales").check()
+    both = cafe(tmp_path, new, previous=old)
+    assert opened(keyring(both.project, both.store, "sales"), cells, "string") == ["a"]
+    rewrap(both.project, both.store, stamp=STAMP)
+    alone = keyring(cafe(tmp_path, new).project, both.store, "sales")
+    alone.check()
+    assert opened(alone, cells, "string") == ["a"]
+    assert sealed(alone, pa.array(["a"]), "string", ["ann"]).equals(cells)
+    said = texts_below(Path(both.store.path("ops.data_keys")))
+    assert str(alone.keys[0].wrapped) in said, "the scan would find what is there"
+    assert not [key for key in ring.keys if str(key.wrapped) in said]
 
 
 @pytest.mark.parametrize(
