@@ -10,6 +10,7 @@ setup(
     packages=find_packages(include=["featurelib", "featurelib.*", "jobs", "jobs.*"]),
     package_data={"featurelib": ["py.typed"], "featurelib.reports": ["templates/*"]},
     install_requires=[
+        "cryptography>=44",
         "deltalake>=1.6,<2",
         "hyperopt==0.3.0",
         "jinja2>=3.1,<4",

@@ -124,15 +124,15 @@ def why_command(
 ) -> None:
     """List the very events in each window, and those left out with the reason, without a JVM."""
     from featurelib.pipeline.context import store_of
+    from featurelib.pipeline.encrypted import readable_rows
     from featurelib.pipeline.erasures import erased_lines
-    from featurelib.pipeline.silver import published_rows
     from featurelib.pipeline.why import rendered, why
     from featurelib.pipeline.without_spark import chosen_views
 
     project = project_of(pipeline, env, overrides)
     (chosen,) = chosen_views(project, [view])
     key = dict(pair_of(text, "--entity origin=EWR,carrier=UA") for text in entity.split(","))
-    answer = why(project, chosen, key, parse_instant(as_of), published_rows(store_of(project)))
+    answer = why(project, chosen, key, parse_instant(as_of), readable_rows(project, store_of(project)))
     typer.echo(rendered(answer, rows=rows))
     for line in erased_lines(store_of(project), project, key):
         typer.echo(line)
@@ -168,13 +168,13 @@ def audit_leaks_command(
     """Say what the training set would be had it seen the future, and find the label in it; exit 4 then."""
     from featurelib.pipeline.audit_leaks import audit_leaks, rendered
     from featurelib.pipeline.context import store_of
+    from featurelib.pipeline.encrypted import readable_rows
     from featurelib.pipeline.leak_audits import note_audit
-    from featurelib.pipeline.silver import published_rows
     from featurelib.tables import published_version
 
     project = project_of(pipeline, env, overrides)
     store = store_of(project)
-    audit = audit_leaks(project, store, published_rows(store), rows=rows, limit=max_auc)
+    audit = audit_leaks(project, store, readable_rows(project, store), rows=rows, limit=max_auc)
     note_audit(project, store, audit, version=published_version(store, f"training.{project.name}"))
     typer.echo(rendered(audit))
     if audit.leaks:

@@ -16,9 +16,11 @@ from typing import Any
 
 from featurelib.config_checks import check_all
 from featurelib.config_draft import Draft, drafted
-from featurelib.config_layers import SECRET, Place, is_secret_key, read_layers, refuse_secrets, resolved
+from featurelib.config_encryption_checks import check_encryption, check_reveals
+from featurelib.config_layers import Place, is_secret_key, read_layers, refuse_secrets, resolved
 from featurelib.config_tree import Problem, Scalar, dotted, leaves
 from featurelib.errors import ConfigError, nearest
+from featurelib.references import SECRET, secret_behind
 from featurelib.specs import Predictions, Project, RunSettings, Spec
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "load_project",
     "render_settings",
     "resolve_secret",
+    "secret_base",
     "spec_hash",
 ]
 
@@ -85,9 +88,14 @@ def load_project(
     refuse_secrets(tree, problems)
     draft = drafted(tree, place, problems)
     check_all(draft)
+    check_encryption(draft)
     if problems:
         raise ConfigErrors(_distinct(problems))
-    return _project(draft, str(folder))
+    project = _project(draft, str(folder))
+    check_reveals(draft, project)
+    if problems:
+        raise ConfigErrors(_distinct(problems))
+    return project
 
 
 def explain_config(
@@ -152,24 +160,18 @@ def spec_hash(spec: Spec, *, exclude: Mapping[str, Any] | None = None) -> str:
 
 
 def resolve_secret(reference: str, environ: Mapping[str, str]) -> str:
-    """Return the secret behind ``${secret:env/NAME}``; call it where the secret is used, and keep no copy.
+    """Return the secret behind a reference; call it where the secret is used, and keep no copy.
 
     Raises:
-        ConfigError: the text is no such reference, or the variable is not set.
+        ConfigError: the text is no reference, the variable is not set, or the file cannot be read; the path
+            of a file must be whole here.
     """
-    match = SECRET.fullmatch(reference)
-    if match is None:
-        raise ConfigError(
-            "a text that is no secret reference (not shown)", "${secret:env/NAME}", "give it by reference"
-        )
-    value = environ.get(match[1])
-    if not value:
-        raise ConfigError(
-            f"the secret {reference}: the environment variable {match[1]} is not set",
-            "its value in the environment of the process that uses it",
-            f"export {match[1]}=...",
-        )
-    return value
+    return secret_behind(reference, environ)
+
+
+def secret_base(project: Project) -> Path:
+    """Return where relative paths of secrets in files start: the project folder."""
+    return Path(project.folder).resolve().parent.parent
 
 
 def _place(folder: str | Path, env: str) -> Place:

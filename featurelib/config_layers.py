@@ -25,11 +25,11 @@ from featurelib.config_tree import (
     put,
 )
 from featurelib.errors import ConfigError, nearest
+from featurelib.references import SECRET, WRITTEN
 
 __all__ = [
     "HIDDEN_ADDRESS",
     "HIDDEN_NAME",
-    "SECRET",
     "Place",
     "is_secret_key",
     "read_layers",
@@ -40,7 +40,6 @@ __all__ = [
 FILES = ("pipeline.yaml", "sources.yaml", "features.yaml", "models.yaml", "quality.yaml")
 PREFIX = "FEATURELIB__"
 MAX_TEXT = 10_000
-SECRET = re.compile(r"\$\{secret:env/([A-Za-z_][A-Za-z0-9_]*)\}")
 _REFERENCE = re.compile(r"\$\{([^{}]*)\}")
 _VARIABLE = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 HIDDEN_NAME = (
@@ -86,7 +85,15 @@ def is_secret_key(path: Sequence[str | int]) -> bool:
         return False
     last = str(path[-1]).lower()
     by_name = _SECRET_KEY.search(last) is not None and _NO_SECRET_KEY.search(last) is None
-    return by_name or (path[0] == "secrets" and len(path) > 1)
+    return by_name or (path[0] == "secrets" and len(path) > 1) or _is_encryption_key(path)
+
+
+def _is_encryption_key(path: Sequence[str | int]) -> bool:
+    """Whether a key of ``tables.NAME.encryption`` stands here."""
+    return path[0] == "tables" and tuple(path[2:4]) in {
+        ("encryption", "key"),
+        ("encryption", "previous_keys"),
+    }
 
 
 def read_layers(
@@ -189,7 +196,7 @@ def refuse_secrets(tree: Node, problems: list[Problem]) -> None:
             given = "a value that holds a password, key or token (not shown)"
         else:
             continue
-        expected = "a reference, as ${secret:env/NAME}"
+        expected = f"a reference, {WRITTEN}"
         problems.append(Problem(node.origin, dotted(path), given, expected, "give it by reference"))
 
 
@@ -268,7 +275,7 @@ class _Resolver:
 
     def _target(self, reference: str) -> Scalar:
         if reference.startswith("secret:"):
-            raise ConfigError(f"${{{reference}}}", "${secret:env/NAME}, alone in its value")
+            raise ConfigError(f"${{{reference}}}", f"{WRITTEN}, alone in its value")
         if reference.startswith("env:"):
             return self._variable(reference)
         if reference == "env":

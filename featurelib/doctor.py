@@ -85,6 +85,7 @@ def checks(project_root: Path, env: str) -> list[Check]:
         check_port(4040, "Spark's UI", free=_port_is_free(4040)),
         check_port(5000, "MLflow's UI", free=_port_is_free(5000)),
         *check_safety(project_root, env),
+        *check_keys(project_root, env),
     ]
 
 
@@ -244,6 +245,20 @@ def check_safety(project_root: Path, env: str) -> list[Check]:
         if one.holds
         else Check(one.name, otherwise, one.found, one.expected, one.fix)
         for one in findings(pipelines[0], env, os.environ)
+    ]
+
+
+def check_keys(project_root: Path, env: str) -> list[Check]:
+    """Every key that encrypted columns refer to is there and has 32 bytes; what it is, is not told."""
+    if any(find_spec(package) is None for package in ("pydantic", "yaml", "cryptography", "pyarrow")):
+        return []  # check_packages names them
+    from featurelib.safety import key_findings
+
+    pipelines = sorted(path.parent for path in (project_root / "conf").glob("*/pipeline.yaml"))
+    return [
+        Check(one.name, "ok" if one.holds else "fail", one.found, one.expected, one.fix)
+        for pipeline in pipelines
+        for one in key_findings(pipeline, env, os.environ)
     ]
 
 

@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from featurelib.config import load_project
-from featurelib.config_layers import SECRET
+from featurelib.config import load_project, secret_base
+from featurelib.encryption.keys import master_key
 from featurelib.errors import ConfigError
+from featurelib.references import SECRET
 from featurelib.specs import RunSettings
 
-__all__ = ["Finding", "findings", "refuse_unsafe_writers", "spark_defaults"]
+__all__ = ["Finding", "findings", "key_findings", "refuse_unsafe_writers", "spark_defaults"]
 
 _GCM = "AES/GCM/NoPadding"
 _IN_CONF = "set it in spark.conf of conf/env/{env}.yaml, or in the cluster's spark-defaults.conf"
@@ -60,6 +61,32 @@ def findings(folder: Path, env: str, environ: Mapping[str, str]) -> list[Finding
         return []
     conf = {**spark_defaults(environ), **settings.spark.conf}
     return [*_of_spark(conf, env), *_of_secrets(settings, environ)]
+
+
+def key_findings(folder: Path, env: str, environ: Mapping[str, str]) -> list[Finding]:
+    """Return whether every key that a pipeline's encryption refers to is there and has 32 bytes.
+
+    Args:
+        folder: of a pipeline.
+        env: the environment.
+        environ: where variables are looked up.
+    """
+    try:
+        project = load_project(folder, env=env, environ=environ)
+    except ConfigError:
+        return []  # featurelib config lists what is wrong
+    found = []
+    for name, table in project.tables.items():
+        encryption = table.encryption
+        for reference in () if encryption is None else (encryption.key, *encryption.previous_keys):
+            what = f"key {reference} of {folder.name}.{name}"
+            try:
+                fingerprint = master_key(reference, environ, base=secret_base(project)).fingerprint
+            except ConfigError as error:
+                found.append(Finding(what, False, error.given, error.expected, error.action))  # noqa: FBT003
+            else:
+                found.append(Finding(what, True, f"32 bytes, fingerprint {fingerprint}"))  # noqa: FBT003
+    return found
 
 
 def refuse_unsafe_writers(settings: RunSettings, environ: Mapping[str, str]) -> None:
@@ -141,7 +168,7 @@ def _of_spark(conf: Mapping[str, str], env: str) -> Iterator[Finding]:
 
 def _of_secrets(settings: RunSettings, environ: Mapping[str, str]) -> Iterator[Finding]:
     given = {**settings.spark.conf, **settings.secrets}
-    names = {match[1] for value in given.values() if (match := SECRET.fullmatch(value))}
+    names = {match[1] for value in given.values() if (match := SECRET.fullmatch(value)) and match[1]}
     for name in sorted(names):
         yield _finding(
             f"secret {name}", bool(environ.get(name)), "a value in the environment", f"export {name}=..."

@@ -14,8 +14,9 @@ from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
 from featurelib.config import resolve_secret
-from featurelib.config_layers import HIDDEN_ADDRESS, HIDDEN_NAME, SECRET
+from featurelib.config_layers import HIDDEN_ADDRESS, HIDDEN_NAME
 from featurelib.errors import PreconditionError
+from featurelib.references import SECRET
 from featurelib.specs import SparkSettings
 
 __all__ = ["build_session", "delta_jars", "session_conf"]

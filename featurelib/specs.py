@@ -29,7 +29,7 @@ from featurelib.settings_specs import (
     TrackingSettings,
 )
 from featurelib.spec_types import ColumnType, Duration, Expression, Name, Spec
-from featurelib.table_specs import LandedTable, QualityGate, QualityRule
+from featurelib.table_specs import Encryption, LandedTable, QualityGate, QualityRule
 from featurelib.tuning_specs import Folds, SearchRange, Tuning
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "CostSettings",
     "Costs",
     "Derived",
+    "Encryption",
     "EngineSettings",
     "Entity",
     "EstimatorSpec",

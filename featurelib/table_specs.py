@@ -5,11 +5,44 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from featurelib.column_types import is_wider
 from featurelib.errors import nearest
-from featurelib.spec_types import ColumnType, Expression, Name, Spec
+from featurelib.references import SECRET, WRITTEN
+from featurelib.spec_types import ColumnType, Expression, Name, Spec, unsaid
+
+
+def _checked_reference(text: str) -> str:
+    if not SECRET.fullmatch(text):
+        raise ValueError(f"a key that is no reference (not shown); expected {WRITTEN}")
+    return text
+
+
+KeyReference = Annotated[str, AfterValidator(_checked_reference)]
+"""Where a key of 32 bytes is found, never the key."""
+
+
+class Encryption(Spec):
+    """Which columns of a landed table are kept as AES-256-GCM cells, and under which key.
+
+    Attributes:
+        columns: columns of the silver rows, landed or computed. What is computed of an encrypted column must
+            be encrypted too.
+        key: where the key is found, 32 bytes as base64 or hex. It wraps the data keys, which encrypt.
+        previous_keys: keys before it. Data keys that one of them wrapped are wrapped again by the next load
+            of the table, or by ``maintain``.
+        subject: a landed text or whole number, the only key column of an entity: each of its values has a
+            data key of its own, which ``erase`` destroys.
+        reveals: spine columns, features and label that may stand in clear in the tables of features, training
+            sets and predictions though they are made of encrypted columns; names or patterns.
+    """
+
+    columns: Annotated[tuple[Name, ...], Field(min_length=1)]
+    key: KeyReference
+    previous_keys: tuple[KeyReference, ...] = ()
+    subject: Name | None = None
+    reveals: tuple[str, ...] = ()
 
 
 class LandedTable(Spec):
@@ -37,6 +70,7 @@ class LandedTable(Spec):
             and is null then.
         widened_from: columns whose type was narrower when the tables were made: the next load rewrites the
             silver table. Only types that hold every value of the narrower one are taken.
+        encryption: which columns are kept as encrypted cells; absent, none.
     """
 
     landing: str
@@ -52,7 +86,13 @@ class LandedTable(Spec):
     on_new_columns: Literal["refuse", "ignore", "quarantine", "evolve"] = "refuse"
     columns_since: dict[Name, date] = Field(default_factory=dict)
     widened_from: dict[Name, ColumnType] = Field(default_factory=dict)
+    encryption: Encryption | None = unsaid(default=None)
     description: str = ""
+
+    @property
+    def encrypted(self) -> tuple[str, ...]:
+        """The silver columns that are kept as encrypted cells."""
+        return () if self.encryption is None else self.encryption.columns
 
     @property
     def silver_types(self) -> dict[str, ColumnType]:

@@ -13,6 +13,7 @@ from featurelib.pipeline.changes import OldVersionGone
 from featurelib.pipeline.context import Context, StepResult
 from featurelib.pipeline.days import ALL_DAYS, DayRange
 from featurelib.pipeline.definitions import SPINE, changed_views, definitions, features_hash
+from featurelib.pipeline.encrypted import require_keys
 from featurelib.pipeline.future_events import future_events, in_words
 from featurelib.pipeline.ledger import loaded_days
 from featurelib.pipeline.rebuilds import Part, build_columns, build_days, build_touched, counted, pinned
@@ -67,6 +68,7 @@ def build_features(context: Context, *, days: DayRange = ALL_DAYS, rebuild: bool
         plan_hash=features_hash(context.project),
     ) as run:
         _require_inputs(context, run)
+        require_keys(context)
         before, work = built(context), Work()
         update_tiles(context, run, pinned(context, run))
         if context.names.features not in run.base:

@@ -15,6 +15,7 @@ from pyspark.sql import types as T
 
 from featurelib.pipeline.context import Context, Surroundings
 from featurelib.pipeline.days import on_days, runs_of
+from featurelib.pipeline.encrypted import readable
 from featurelib.pipeline.frames import declared, spine_frame, to_events
 from featurelib.pipeline.scans import may_hold
 from featurelib.pipeline.silver import snapshot_file, types_of
@@ -134,11 +135,11 @@ def _both(
     if changes.is_plain and not whole:
         path = context.store.path(table)
         old, new = (_rows(new, files, path) for files in (changes.removed, changes.added))
-        return old, new
+        return readable(context, old, table), readable(context, new, table)
     if not is_readable(context.store, table, since):
         raise OldVersionGone(table, since)
     old = read(context.spark, context.store, table, version=since)
-    return like(old, new.schema), new
+    return readable(context, like(old, new.schema), table), readable(context, new, table)
 
 
 def like(old: DataFrame, schema: T.StructType) -> DataFrame:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featurelib.config import spec_hash
+from featurelib.dependence import features_of_view
 from featurelib.errors import ModelGateError
 from featurelib.operations import SAMPLED
-from featurelib.pipeline.impact import features_of_view
 from featurelib.specs import FeatureView, Project, Spec
 
 if TYPE_CHECKING:

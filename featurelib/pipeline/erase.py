@@ -16,11 +16,14 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from featurelib.encryption.rings import TABLE as DATA_KEYS
 from featurelib.landing import rewriting
 from featurelib.landing.csv_files import Inspection
 from featurelib.landing.files import LandedFile
 from featurelib.pipeline import erasures
 from featurelib.pipeline.context import Context
+from featurelib.pipeline.data_keys import count_keys, shred
+from featurelib.pipeline.encrypted import readable
 from featurelib.pipeline.ledger import LEDGER, ledger_rows
 from featurelib.pipeline.pins import pins
 from featurelib.pipeline.subjects import ROW, Subject, landed_rows, silver_conditions, with_received
@@ -80,7 +83,8 @@ def erase(
 
     Bronze, silver, quarantine and predictions lose its rows; features, tiles and training sets, in which it
     may be added up, are emptied, and the next run makes them anew from what is left. Every earlier version of
-    all these tables is gone then, pinned or not. Landed files lose its rows and keep all else.
+    all these tables is gone then, pinned or not. Landed files lose its rows and keep all else. Where columns
+    are encrypted by subject its data keys are destroyed, and with them what any copy holds of these columns.
 
     Args:
         context: the run's surroundings; their moment does not matter.
@@ -90,7 +94,8 @@ def erase(
         dry_run: tell what would go, and change nothing.
 
     Raises:
-        ConfigError: a transform makes the key, so that nobody can say which rows are meant.
+        ConfigError: a transform makes the key, so that nobody can say which rows are meant; or the key is not
+            there that finds the subject's data keys.
         InputError: a landed file cannot be written without its rows; nothing was published.
         LeaseHeld: the pipeline is at work.
     """
@@ -105,6 +110,7 @@ def erase(
         erasures.note(context.store, subject, asked, state="begun", facts={})
         found = _rows_of(context, subject)
         done = _weighed(context, found)
+        _weigh_keys(context, subject, done)
         done.run_id, at = run_id, f"{moment:%Y-%m-%dT%H:%M:%SZ}"
         looks = _write_drafts(context, found)
         _remove(context, run, found, done, request=request, at=at)
@@ -117,6 +123,7 @@ def erase(
         fault_point("erase.landed")
         for table in done.purged:
             purge(context.store, table)
+        shred(context.project, context.store, subject, request=request, stamp=stamp)
         fault_point("erase.purged")
         done.rows |= erasures.redact_ops(context.store, subject, stamp=stamp)
         _clean_pages(context, subject)
@@ -141,7 +148,9 @@ def erasing_text(done: Erasing) -> str:
 
 
 def _looked(context: Context, subject: Subject) -> Erasing:
-    return _weighed(context, _rows_of(context, subject))
+    done = _weighed(context, _rows_of(context, subject))
+    _weigh_keys(context, subject, done)
+    return done
 
 
 def _rows_of(context: Context, subject: Subject) -> dict[str, _Found]:
@@ -152,10 +161,14 @@ def _rows_of(context: Context, subject: Subject) -> dict[str, _Found]:
         table = context.project.tables[name]
         parts = []
         if names.silver(name) in known:
-            silver = read(context.spark, context.store, names.silver(name))
+            silver = readable(
+                context, read(context.spark, context.store, names.silver(name)), names.silver(name)
+            )
             parts.append(silver.where(condition).select(*ROW))
         if names.bronze(name) in known:
-            bronze = read(context.spark, context.store, names.bronze(name))
+            bronze = readable(
+                context, read(context.spark, context.store, names.bronze(name)), names.bronze(name)
+            )
             parts.append(with_received(bronze, table, subject))
         rows = context.spark.createDataFrame([], "_file string, _row long")
         for part in parts:
@@ -172,7 +185,7 @@ def _spine_keys(context: Context, found: Mapping[str, _Found]) -> DataFrame | No
     silver = context.names.silver(spine.table)
     if spine.table not in found or silver not in published(context.store):
         return None
-    rows = read(context.spark, context.store, silver).join(
+    rows = readable(context, read(context.spark, context.store, silver), silver).join(
         found[spine.table].rows, on=list(ROW), how="left_semi"
     )
     keys = rows.select(*(F.expr(spine.columns[key]).alias(key) for key in spine.key)).distinct()
@@ -200,6 +213,12 @@ def _weighed(context: Context, found: Mapping[str, _Found]) -> Erasing:
             "train again, promote what comes of it, and delete old versions in MLflow where that is asked for"
         )
     return done
+
+
+def _weigh_keys(context: Context, subject: Subject, done: Erasing) -> None:
+    """Count the data keys that go, and with them every copy of the subject's encrypted columns."""
+    if keys := count_keys(context.project, context.store, subject):
+        done.rows[DATA_KEYS] = keys
 
 
 def _going(context: Context, found: Mapping[str, _Found]) -> dict[str, tuple[DataFrame, tuple[str, ...]]]:

@@ -24,6 +24,8 @@ from featurelib.quality import typing
 from featurelib.specs import LandedTable, Project
 from featurelib.tables import Run, published, snapshot
 
+CELLS = "binary"
+"""The type of a column of encrypted cells."""
 _OWN = frozenset({"_file", "_day", "_row", "_month", "_warnings"})
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 Looks = Sequence[Mapping[str, Any]]
@@ -121,11 +123,26 @@ def silver_changes(context: Surroundings, name: str) -> dict[str, str]:
         was = held.get(column)
         if was is None:
             found[column] = "added"
-        elif was != kind:
+        elif (was == CELLS) != (column in table.encrypted):
+            raise _encrypted_since(name, column, was)
+        elif was not in {kind, CELLS}:
             if table.widened_from.get(column) != was:
                 raise _retyped(context.project, name, column, was)
             found[column] = f"{was} to {kind}"
     return found
+
+
+def _encrypted_since(name: str, column: str, was: str) -> ConfigError:
+    is_now, to_do = "not encrypted, and", f"name {column} in tables.{name}.encryption.columns again"
+    if was != CELLS:
+        is_now = "encrypted, and"
+        to_do = f"take {column} out of tables.{name}.encryption.columns"
+    return ConfigError(
+        f"{column} of {name} is {is_now} silver.{name} holds it as {was}",
+        "a column that is encrypted from the first load on, or never",
+        f"{to_do}; or load everything anew with -c root=ANOTHER and delete the old root: "
+        "its versions hold what they hold",
+    )
 
 
 def _retyped(project: Project, name: str, column: str, was: str) -> ConfigError:

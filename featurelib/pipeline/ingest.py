@@ -19,34 +19,33 @@ from featurelib.landing.csv_files import INSPECTED, inspected, received
 from featurelib.landing.files import LandedFile, landed_files
 from featurelib.pipeline.context import Context, StepResult, Surroundings
 from featurelib.pipeline.days import on_days
+from featurelib.pipeline.encrypted import readable
 from featurelib.pipeline.evolution import (
     Arriving,
     arriving,
     completed,
     depends,
     refused_columns,
-    shape,
     silver_changes,
 )
 from featurelib.pipeline.functions import pipeline_function
 from featurelib.pipeline.ledger import loaded_sizes, write_ledger
+from featurelib.pipeline.loaded_tables import (
+    IDENTITY,
+    encrypted_bad,
+    encrypted_bronze,
+    encrypted_silver,
+    received_schema,
+    shape_bronze,
+    shape_judged,
+)
 from featurelib.quality import rules, typing
 from featurelib.specs import LandedTable, QualityGate
 from featurelib.tables import Run, begin_run, fault_point, snapshot
 from featurelib.threads import run_beside
 
-_IDENTITY = [
-    T.StructField("_file", T.StringType()),
-    T.StructField("_day", T.DateType()),
-    T.StructField("_row", T.LongType()),
-]
-_MALFORMED = T.StructField("_malformed", T.StringType())
-_MONTH = T.StructField("_month", T.StringType())
-_REASONS = T.StructField(typing.REASONS, T.ArrayType(T.StringType()))
-_WARNINGS = T.StructField(rules.WARNINGS, T.ArrayType(T.StringType()))
 _FILES_A_TASK = 64
 _FEW_FILES = 4
-_PARTITIONS = ("_month",)
 _NO_VALUE = re.compile(r"(\w+) is no ")
 
 
@@ -230,14 +229,16 @@ def _load(
     table = reads.table
     days, rows_in = on_days(file.day for file in files), sum(row["rows"] for row in ledger)
     _append_bronze(context, run, name, table, files)
-    judged = _judged(context, run.read(context.names.bronze(name)).where(days), name, reads)
-    _shape_judged(context, run, name, table)
-    silver = rules.only_good(judged).select(*table.silver_types, *_names(_IDENTITY), rules.WARNINGS, "_month")
+    bronze = readable(context, run.read(context.names.bronze(name)), context.names.bronze(name))
+    judged = _judged(context, bronze.where(days), name, reads)
+    shape_judged(context, run, name, table)
+    silver = rules.only_good(judged).select(*table.silver_types, *_names(IDENTITY), rules.WARNINGS, "_month")
+    silver = encrypted_silver(context, silver, name)
     silver = completed(silver, run, context.names.silver(name))
     warnings = _append_counting_warnings(context, run, name, silver)
     passed = _added(context, run, context.names.silver(name))
     if passed != rows_in:
-        bad = rules.only_bad(judged).select(*_received(table), typing.REASONS, "_month")
+        bad = encrypted_bad(context, rules.only_bad(judged), name)
         run.append(completed(bad, run, context.names.quarantine(name)), context.names.quarantine(name))
     quarantined = _added(context, run, context.names.quarantine(name))
     reasons = _reasons(run.read(context.names.quarantine(name)).where(days)) if quarantined else {}
@@ -261,34 +262,21 @@ def _load(
 def _reshaped(context: Context, run: Run, name: str) -> Loaded:
     """Bring the tables of a landed table to the declared columns; no row is added."""
     table = context.project.tables[name]
-    _shape_bronze(context, run, name, table)
-    _shape_judged(context, run, name, table)
+    shape_bronze(context, run, name, table)
+    shape_judged(context, run, name, table)
     return Loaded(name, 0, 0, 0, 0)
 
 
 def _append_bronze(
     context: Context, run: Run, name: str, table: LandedTable, files: Sequence[LandedFile]
 ) -> None:
-    columns = list(table.columns)
-    fields = [*(T.StructField(column, T.StringType()) for column in columns), *_IDENTITY, _MALFORMED]
     rows = _listed(context, files).mapInArrow(  # parsing files needs Arrow
-        partial(received, columns=columns), T.StructType(fields)
+        partial(received, columns=list(table.columns)), received_schema(table)
     )
-    _shape_bronze(context, run, name, table)
+    shape_bronze(context, run, name, table)
+    rows = encrypted_bronze(context, run, rows, name)
     loaded = rows.withColumns({"_month": F.date_format("_day", "yyyy-MM"), "_run_id": F.lit(run.run_id)})
     run.append(completed(loaded, run, context.names.bronze(name)), context.names.bronze(name))
-
-
-def _shape_bronze(context: Context, run: Run, name: str, table: LandedTable) -> None:
-    texts = [T.StructField(column, T.StringType()) for column in table.columns]
-    run_id = T.StructField("_run_id", T.StringType())
-    shape(
-        run,
-        context.names.bronze(name),
-        T.StructType([*texts, *_IDENTITY, _MALFORMED, _MONTH, run_id]),
-        partition_by=_PARTITIONS,
-        description=f"As received. {table.description}",
-    )
 
 
 def _judged(context: Context, bronze: DataFrame, name: str, reads: Arriving) -> DataFrame:
@@ -306,26 +294,6 @@ def _judged(context: Context, bronze: DataFrame, name: str, reads: Arriving) -> 
         typed = typing.transformed(typed, function, table=table)
     prepared = typing.with_prepared(typed, table=table)
     return rules.with_judgement(prepared, rules=context.project.rules.get(name, ()), unique=table.unique)
-
-
-def _shape_judged(context: Context, run: Run, name: str, table: LandedTable) -> None:
-    silver = T.StructType([*typing.silver_schema(table).fields, *_IDENTITY, _WARNINGS, _MONTH])
-    texts = [T.StructField(column, T.StringType()) for column in table.columns]
-    bad = T.StructType([*texts, *_IDENTITY, _MALFORMED, _REASONS, _MONTH])
-    shape(run, context.names.silver(name), silver, partition_by=_PARTITIONS, description=table.description)
-    shape(
-        run,
-        context.names.quarantine(name),
-        bad,
-        partition_by=_PARTITIONS,
-        description=f"Rows of {name} that are not good, as received, with every reason.",
-    )
-
-
-def _received(table: LandedTable) -> list[Any]:
-    """Return the columns of a quarantined row: its texts as they came, and where it stood."""
-    texts = [F.col(f"_received_{column}").alias(column) for column in table.columns]
-    return [*texts, *_names(_IDENTITY), "_malformed"]
 
 
 def _append_counting_warnings(context: Context, run: Run, name: str, silver: DataFrame) -> dict[str, int]:

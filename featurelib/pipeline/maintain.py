@@ -10,6 +10,7 @@ from typing import Final
 
 from featurelib.errors import ConfigError, nearest
 from featurelib.pipeline.context import Context, StepResult, Surroundings
+from featurelib.pipeline.data_keys import rewrap
 from featurelib.pipeline.pins import UPKEEP, pins
 from featurelib.reports.formats import size
 from featurelib.settings_specs import TableSettings
@@ -18,6 +19,7 @@ from featurelib.tables import (
     Layout,
     Pin,
     Run,
+    Stamp,
     begin_run,
     erased_by,
     in_partitions,
@@ -59,18 +61,21 @@ def maintain(context: Context, *, now: float | None = None) -> StepResult:
 
     Kept are the published version, every version younger than the table's retention, and every version that a
     training set, a model or a prediction pins, however old. Tables of other pipelines are left to theirs.
+    Data keys under a key of ``previous_keys`` are wrapped by the key in force.
 
     Args:
         context: the run's surroundings.
         now: seconds since 1970 by which ages are counted, the clock's if None.
 
     Raises:
-        ConfigError: a table is to be clustered by a column that it lacks, or that is a partition.
+        ConfigError: a table is to be clustered by a column that it lacks, or that is a partition; or a key
+            that is to be changed is not there.
         PreconditionError: the registry cannot be reached, so that nobody can say what models need.
     """
     moment = time.time() if now is None else now  # ages of files are a matter of the clock, not of --as-of
     run_id = context.new_run_id("maintain")
     with begin_run(context.spark, context.store, pipeline=context.project.name, run_id=run_id) as run:
+        rewrap(context.project, context.store, stamp=Stamp(run_id, context.project.name, run.token))
         before = stored(context, now=moment)
         compacted = [table.table for table in before.tables if _compact(context, run, table.table)]
         lengthened = [table.table for table in before.tables if _lengthen(context, run, table, moment)]

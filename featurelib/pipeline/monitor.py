@@ -12,6 +12,7 @@ from featurelib.errors import FeaturelibError
 from featurelib.monitoring.drift import bin_counts, stability_index
 from featurelib.pipeline.build_training_set import mature_labels
 from featurelib.pipeline.context import Context, StepResult
+from featurelib.pipeline.encrypted import readable
 from featurelib.pipeline.reference import reference
 from featurelib.pipeline.schemas import struct
 from featurelib.tables import Stamp, append_ops, published, read
@@ -92,9 +93,8 @@ def _quality(
 ) -> evaluation.Evaluation | regression.RegressionEvaluation | None:
     """Return how the week's predictions came true, None while no label is known."""
     project = context.project
-    labels = mature_labels(
-        context, read(context.spark, context.store, context.names.silver(project.spine.table))
-    )
+    silver = context.names.silver(project.spine.table)
+    labels = mature_labels(context, readable(context, read(context.spark, context.store, silver), silver))
     label = project.label.name
     met = predictions.join(
         labels.where(F.col(label).isNotNull()), on=[*project.spine.key, "_day"], how="inner"

@@ -68,6 +68,13 @@ def used_columns(source: Source, views: Sequence[FeatureView]) -> frozenset[str]
     return frozenset((wanted - source.columns.keys()) | used)
 
 
+def read_columns(source: Source, views: Sequence[FeatureView]) -> frozenset[str] | None:
+    """Return the columns that the views need, and those that the source computes its own of; None for all."""
+    used = used_columns(source, views)
+    texts = source.columns.values()
+    return None if used is None else used | {column for text in texts for column in columns_of(text)}
+
+
 def to_events(
     rows: pl.DataFrame,
     project: Project,

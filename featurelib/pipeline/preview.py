@@ -10,8 +10,10 @@ import polars as pl
 from featurelib.derived import derived_columns
 from featurelib.errors import FeaturelibError
 from featurelib.expressions.language import columns_of
+from featurelib.pipeline.encrypted import opened_polars, readable_rows
 from featurelib.pipeline.polars_frames import spine_columns, spine_of
-from featurelib.pipeline.silver import SilverRows, published_rows
+from featurelib.pipeline.silver import SilverRows
+from featurelib.pipeline.subjects import ROW
 from featurelib.pipeline.without_spark import features_without_spark, with_derived
 from featurelib.point_in_time.features import AS_OF
 from featurelib.specs import FeatureView, Project
@@ -42,7 +44,7 @@ def preview(
     """
     spine = newest_spine(project, store, rows=rows, before=before)
     keys = dict.fromkeys([*project.spine.key, *(key for view in views for key in view.entity_key)])
-    silver: SilverRows = published_rows(store)
+    silver: SilverRows = readable_rows(project, store)
     features = features_without_spark(project, views, spine, silver)
     windowed = [name for view in views for name in view.feature_names]
     names = _made_of(project, {*spine.columns, *windowed})
@@ -75,8 +77,8 @@ def newest_spine(project: Project, store: Store, *, rows: int, before: datetime 
     parts: list[pl.DataFrame] = []
     for day in sorted({_last_day(file) for file in files}, reverse=True):
         same_day = frozenset(file.path for file in files if _last_day(file) == day)
-        read = read_arrow(found, columns=spine_columns(project), paths=same_day)
-        part = spine_of(project, pl.DataFrame(pl.from_arrow(read)))
+        read = read_arrow(found, columns={*spine_columns(project), *ROW}, paths=same_day)
+        part = spine_of(project, opened_polars(project, store, table, pl.DataFrame(pl.from_arrow(read))))
         parts.append(part if before is None else part.filter(pl.col(AS_OF) < before))
         if sum(part.height for part in parts) >= rows:
             break

@@ -18,6 +18,7 @@ from featurelib.expressions.on_polars import cannot_run_without_spark, polars_ex
 from featurelib.expressions.values import NeedsSpark
 from featurelib.pipeline.days import on_days, runs_of
 from featurelib.pipeline.frames import spine_frame, to_events
+from featurelib.pipeline.polars_frames import read_columns, spine_columns
 from featurelib.pipeline.silver import snapshot_files, types_of
 from featurelib.point_in_time import SnapshotScan
 from featurelib.point_in_time.features import AS_OF, EVENT_TS, KNOWN_TS
@@ -47,6 +48,8 @@ def source_inputs(
         snapshot, rows = pinned(source.table)
         frame = to_events(rows, project, source, besides=besides)
         try:
+            views = [view for view in project.views if view.source == name]
+            _refuse_cells(project, source.table, read_columns(source, views))
             prepared = _prepared(_source_texts(source, rows), types_of(project, source.table), rows)
         except NeedsSpark as reason:
             inputs[name] = replace(snapshot_scan(snapshot, frame), blocked=str(reason))
@@ -69,6 +72,7 @@ def spine_input(project: Project, pinned: Pinned, *, days: Collection[date]) -> 
     )
     scan = snapshot_scan(replace(snapshot, files=held), frame)
     try:
+        _refuse_cells(project, spine.table, spine_columns(project))
         renamed, preparation = _prepared(texts, types_of(project, spine.table), rows)
     except NeedsSpark as reason:
         return replace(scan, blocked=str(reason))
@@ -91,6 +95,18 @@ def snapshot_scan(
         preparation: rows to keep and columns to compute.
     """
     return SnapshotScan(frame, snapshot_files(snapshot), renamed or {}, preparation, _blocked(snapshot))
+
+
+def _refuse_cells(project: Project, table: str, columns: Collection[str] | None) -> None:
+    """Refuse to let tasks read what is encrypted.
+
+    Raises:
+        NeedsSpark: one of the columns is; None stands for all.
+    """
+    encrypted = project.tables[table].encrypted
+    used = [column for column in encrypted if columns is None or column in columns]
+    if used:
+        raise NeedsSpark(f"{', '.join(used)} of {table} is encrypted, and decrypted in Spark's scan")
 
 
 def _blocked(snapshot: Snapshot) -> str | None:

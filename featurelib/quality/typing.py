@@ -64,8 +64,13 @@ def to_typed(received: DataFrame, *, table: LandedTable) -> DataFrame:
     unreadable = F.when(
         F.col("_malformed").isNotNull(), F.lit("has another number of fields than its header")
     )
-    faults = [_fault(name, kind) for name, kind in columns.items()]
+    faults = [_fault(name, kind, shown=name not in table.encrypted) for name, kind in columns.items()]
     return values.select(*columns, *others, texts_of([unreadable, *faults]).alias(REASONS))
+
+
+def typed_text(name: str, *, table: LandedTable) -> Column:
+    """Return a received column as the text of its typed value; null where it has none."""
+    return _cast(_text(name, nulls=table.nulls), table.columns[name]).cast("string")
 
 
 def texts_of(columns: Sequence[Column]) -> Column:
@@ -128,10 +133,11 @@ def _cast(text: Column, kind: ColumnType) -> Column:
     return typed
 
 
-def _fault(name: str, kind: ColumnType) -> Column:
+def _fault(name: str, kind: ColumnType, *, shown: bool) -> Column:
+    """Return what is wrong with a text; it is quoted but where it is of an encrypted column."""
     text = F.col(_texted(name))
     says = "no UTC instant (as 2013-01-31T06:00:00Z)" if kind == "timestamp_utc" else f"no {kind}"
-    shown = F.translate(F.substring(text, 1, _SHOWN), _BETWEEN, " ")
+    quoted = F.translate(F.substring(text, 1, _SHOWN), _BETWEEN, " ") if shown else F.lit("(encrypted)")
     return F.when(
-        text.isNotNull() & F.col(name).isNull(), F.concat(F.lit(f"{name}: '"), shown, F.lit(f"' is {says}"))
+        text.isNotNull() & F.col(name).isNull(), F.concat(F.lit(f"{name}: '"), quoted, F.lit(f"' is {says}"))
     )

@@ -1,4 +1,4 @@
-"""Twenty secrets go through a whole run by every door that takes one; none is found anywhere afterwards."""
+"""Twenty secrets and a key of encrypted columns go through a whole run; none is found anywhere afterwards."""
 
 from __future__ import annotations
 
@@ -42,6 +42,14 @@ IN_ENVIRONMENT = (
     "AZURE_STORAGE_KEY",
     "GITHUB_TOKEN",
 )
+
+
+KEY = b"cAnArY-of-an-AES-key-q7Zx-007919"
+ENCRYPTED = """\
+tables:
+  visits:
+    encryption: {columns: [tip], key: "${secret:env/CANARY_KEY}", subject: shop, reveals: ["*"]}
+"""
 
 
 def canary(number: int) -> str:
@@ -104,6 +112,8 @@ def test_twenty_secrets_leave_no_byte_behind(tmp_path: Path) -> None:
     assert len(set(secrets.values())) == 20
     values = {f"CANARY_{n}": secrets[door] for n, door in enumerate([*IN_SPARK_CONF, *IN_SETTINGS])}
     values["CANARY_11"] = f"jdbc:db://user:{values['CANARY_11']}@db.example/x"
+    assert len(KEY) == 32
+    values["CANARY_KEY"] = KEY.hex()
     root, events, said = tmp_path / "store", tmp_path / "events", tmp_path / "said"
     for folder in (root, events, said):
         folder.mkdir()
@@ -115,7 +125,7 @@ def test_twenty_secrets_leave_no_byte_behind(tmp_path: Path) -> None:
     (root / "conf" / "env" / "local.yaml").write_text(
         f"spark:\n  master: 'local[2]'\n  conf:\n{given}\n"
         f"    spark.eventLog.enabled: 'true'\n    spark.eventLog.dir: '{events.as_uri()}'\n"
-        f"    spark.eventLog.compress: 'false'\nsecrets:\n{named}\n"
+        f"    spark.eventLog.compress: 'false'\nsecrets:\n{named}\n{ENCRYPTED}"
     )
     (root / "conf" / "env" / "unset.yaml").write_text(
         f"spark:\n  conf:\n{given}\n    spark.other.login: ${{secret:env/NONE}}\n"
@@ -153,9 +163,12 @@ def test_twenty_secrets_leave_no_byte_behind(tmp_path: Path) -> None:
     ours = [line for line in watched.seen if b"featurelib" in line or b"SparkSubmit" in line]
     # The one secret that a user wrote on a command line is on it; everything else is ours.
     ours = [line for line in ours if b"secrets.other" not in line]
+    secrets |= {"key": KEY.decode(), "key in hex": KEY.hex(), "key in HEX": KEY.hex().upper()}
     leaked = [door for door, secret in secrets.items() if any(secret.encode() in line for line in ours)]
     assert leaked == []
     logged = [path for path in events.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in logged) > 100_000, "no event log was written"
     assert any(b"spark.acme.login" in path.read_bytes() for path in logged), "the settings were not logged"
+    assert any(b"visits.tip" in path.read_bytes() or b"seal" in path.read_bytes() for path in logged)
+    assert list((root / "tables" / "ops" / "data_keys").glob("*.parquet")), "nothing was encrypted"
     assert found_in(tmp_path, secrets) == []

@@ -52,6 +52,18 @@ def test_text_becomes_values(frame: Any) -> None:
     assert row["_warnings"] == ["seats_given"]
 
 
+def test_one_subject_has_one_text(frame: Any) -> None:
+    """However a whole number came, its text is that of the typed value; what is none, or null, is nobody's."""
+    rows = frame([(text,) for text in ("7", " 007 ", "+7", "seven", "", "NA", None)], "seats string")
+    found = rows.select("seats", typing.typed_text("seats", table=TABLE).alias("said")).collect()
+    assert {row["seats"]: row["said"] for row in found} == {
+        "7": "7",
+        " 007 ": "7",
+        "+7": "7",
+        **dict.fromkeys(["seven", "", "NA", None]),
+    }
+
+
 def test_every_reason_is_named(frame: Any) -> None:
     """A row that fails in three ways says all three."""
     row = judged(frame, ("", "x9", "4.5e", "2013-01-01T06:00:00Z", "true"))[1]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from featurelib.errors import ConfigError
-from featurelib.safety import findings, refuse_unsafe_writers, spark_defaults
+from featurelib.safety import findings, key_findings, refuse_unsafe_writers, spark_defaults
 from featurelib.specs import RunSettings, SparkSettings, TrackingSettings
-from tests.unit.shop_project import BASE, LOCAL, write_project
+from tests.unit.shop_project import BASE, LOCAL, SOURCES, write_project
 
 LOCKED = {
     "spark.authenticate": "true",
@@ -151,3 +151,25 @@ def test_a_root_that_is_no_folder_needs_one_beside_it(tmp_path: Path) -> None:
             RunSettings(**{**given, "work": work})
     assert RunSettings(**{**given, "root": str(tmp_path), "work": None}).work_folder == tmp_path
     assert RunSettings(**{**given, "root": f"file://{tmp_path}", "work": None}).work_folder == tmp_path
+
+
+def test_keys_of_encrypted_columns_are_looked_at(tmp_path: Path) -> None:
+    """One that is not there and one that is too short fail by their reference; a good one shows a fingerprint."""
+    said = "    unique: [customer]\n    encryption: {columns: [city], key: '${secret:env/SHOP_KEY}', reveals: ['*']}\n"
+    sources = SOURCES.replace("    unique: [customer]\n", said).replace("city, changed_ts", "changed_ts")
+    sources = sources.replace(", reveals: ['*']", "")
+    shop = write_project(tmp_path, {"shop/sources.yaml": sources})
+
+    def found(**environ: str) -> list[tuple[bool, str]]:
+        return [(one.holds, f"{one.name} {one.found}") for one in key_findings(shop, "local", environ)]
+
+    ((absent, why),) = found()
+    assert not absent
+    assert "the environment variable SHOP_KEY is not set" in why
+    ((short, why),) = found(SHOP_KEY="5e" * 16)
+    assert not short
+    assert "has 16 bytes" in why
+    assert "5e5e" not in why
+    ((good, why),) = found(SHOP_KEY="5e" * 32)
+    assert good
+    assert why.startswith("key ${secret:env/SHOP_KEY} of shop.customers 32 bytes, fingerprint ")

@@ -561,7 +561,7 @@ def test_segments_that_cannot_be_are_refused(wrong, said):
 
 def test_what_a_slices_learner_may_say_is_what_its_fit_reads():
     """Each parameter that is let through is one that a fit of a slice takes, at the least and the greatest value."""
-    lowest = {"trees": 1, "max_depth": 1, "subsample": 0.01, "column_sample": 0.01}
+    lowest = {"trees": 1, "max_depth": 1, "subsample": 0.01, "column_sample": 0.01, "max_bin": 2}
     given = {name: lowest.get(name, 0.0) for name in SLICE_PARAMETERS}
     assert set(given) == {*OF_TREES, "trees"}
     for parameters in (given, {**given, "subsample": 1, "column_sample": 1, "max_depth": 3}):
