@@ -42,6 +42,7 @@ setup(
             "mypy",
             "pandas-stubs<3",
             "pytest",
+            "pytest-xdist",
             "ruff",
             "types-PyYAML",
         ],

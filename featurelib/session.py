@@ -40,12 +40,15 @@ _SPEED = {  # methods above HotSpot's limit are never compiled: better that Spar
     # Trials that are fitted beside each other have a pool each; all else is first in, first out.
     "spark.scheduler.mode": "FAIR",
 }
-_SECRETS = rf"(?i){HIDDEN_NAME}|{HIDDEN_ADDRESS}"
+_SECRETS = f"{HIDDEN_NAME}|{HIDDEN_ADDRESS}"
+# Spark searches the text of every plan, several times a query. A look at one character rules out most places.
+_BEGINS = "".join(sorted(set(re.findall(r"(?:^|[|(])(\w)", HIDDEN_NAME))))
+_SECRETS_IN_TEXTS = f"(?i)(?=[{_BEGINS}{HIDDEN_ADDRESS[0]}])(?:{_SECRETS})"
 _REDACTION = "spark.redaction.regex"
 REDACTION = {  # what Spark blots out of its event logs, its UI and the plans in both
-    _REDACTION: _SECRETS,
-    "spark.redaction.string.regex": _SECRETS,
-    "spark.sql.redaction.options.regex": _SECRETS,
+    _REDACTION: f"(?i){_SECRETS}",
+    "spark.redaction.string.regex": _SECRETS_IN_TEXTS,
+    "spark.sql.redaction.options.regex": f"(?i){_SECRETS}",
 }
 # A run of minutes on a few cores pays more for optimising compilers and collectors than it gets back.
 _LOCAL_JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m -XX:+UseParallelGC"
@@ -53,6 +56,9 @@ _LOCAL_JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m -XX:+UsePa
 _MAPPED_CLASSES = "-XX:SharedArchiveFile={} -Xlog:disable -Xlog:all=error:stderr"
 _LOCAL = {  # on one machine a task costs more than its rows: fewer tasks, no servers
     "spark.ui.enabled": "false",
+    # Nobody reads the text that is made of each plan; compiling a small query costs more than running it.
+    "spark.sql.ui.explainMode": "simple",
+    "spark.sql.codegen.cache.maxEntries": "1000",
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.sql.sources.parallelPartitionDiscovery.threshold": "512",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",

@@ -1,8 +1,9 @@
-"""One Spark session a run, and frames that are repartitioned so that luck with row order fails."""
+"""One Spark session a process, frames whose row order is nobody's, and an MLflow database that has its tables."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,3 +49,13 @@ def frame(spark: SparkSession):
         return spark.createDataFrame(list(rows), schema).repartition(3)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file of MLflow with all tables and no rows of ours: making them takes seconds."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path

@@ -72,13 +72,15 @@ def ran(contexts: Callable[[Path, str], Context], tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture(scope="session")
-def cafe_root(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cafe_root(spark: SparkSession, empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cafe whose features were built of days 1 to 4, and then of day 5, with a training set."""
     from featurelib.pipeline.steps import run_step
     from tests.jobs.cafe import cafe_context
     from tests.jobs.cafe_project import DAYS, land_day
 
     root = tmp_path_factory.mktemp("cafe") / "root"
+    root.mkdir()
+    shutil.copy(empty_database, root / "mlflow.db")
     for days in (DAYS[:4], DAYS[4:]):
         for day in days:
             land_day(root, day)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -27,15 +28,23 @@ if TYPE_CHECKING:
     from featurelib.pipeline.context import Context
 
 
-@pytest.fixture
-def loaded(spark: SparkSession, tmp_path: Path) -> Context:
+@pytest.fixture(scope="module")
+def loaded_root(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cafe whose five days are loaded, and the first is built."""
+    root = tmp_path_factory.mktemp("loaded") / "root"
     for day in DAYS:
-        land_day(tmp_path / "root", day)
-    context = cafe_context(spark, tmp_path / "root")
+        land_day(root, day)
+    context = cafe_context(spark, root)
     run_step(context, "ingest")
     run_step(context, "build_features", days=DayRange(end=date(2024, 1, 2)))
-    return context
+    return root
+
+
+@pytest.fixture
+def loaded(spark: SparkSession, loaded_root: Path, tmp_path: Path) -> Context:
+    """A copy of that cafe, to be changed."""
+    shutil.copytree(loaded_root, tmp_path / "root")
+    return cafe_context(spark, tmp_path / "root")
 
 
 def chunks(context: Context) -> list[Piece]:

@@ -1,4 +1,4 @@
-"""The notebooks of the repository run, cell by cell, over a pipeline that has really run."""
+"""Notebooks run cell by cell on a session; those of the repository are thin. ``test_flights`` runs one whole."""
 
 from __future__ import annotations
 
@@ -12,35 +12,7 @@ from featurelib.notebook import NotebookError, run_notebook
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from featurelib.pipeline.context import Context
-
 PROJECT = Path(__file__).parents[2]
-NOTEBOOK = PROJECT / "notebooks" / "01_explore_flights.py"
-
-
-@pytest.fixture
-def parameters(ran: Context, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The notebook's parameters, with the environment pointing at the store."""
-    monkeypatch.setenv("FEATURELIB__ROOT", ran.project.settings.root)
-    return {"env": "local", "folder": str(PROJECT / "conf" / "flights")}
-
-
-def test_explore_flights_runs_to_its_end(
-    spark: SparkSession, parameters: dict[str, str], tmp_path: Path
-) -> None:
-    """Every cell of the notebook runs, shows its table and ends up in the page."""
-    page = tmp_path / "explore.html"
-    flight = {"flight": "UA-1714-LGA-2013-01-01"}
-    result = run_notebook(NOTEBOOK, spark=spark, parameters={**parameters, **flight}, html=page)
-    tables, _, hours, features, arrivals, predictions = result.tables
-    names = [row[0] for row in tables.rows]
-    assert result.exit_value == f"{len(names)} tables"
-    assert {"bronze.flights", "silver.flights", "silver.flights_quarantine", "features.flights"} <= set(names)
-    assert hours.columns == ("hour", "flights", "mean_dep_delay", "share_late")
-    assert dict(features.rows)["flight_id"] == flight["flight"]
-    assert arrivals.columns[-1] == "is_visible"
-    assert predictions.rows
-    assert "<h2>Predictions</h2>" in page.read_text()
 
 
 def test_sql_cells_run_on_the_session(spark: SparkSession, tmp_path: Path) -> None:

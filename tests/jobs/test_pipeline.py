@@ -1,219 +1,32 @@
-"""The pipeline on real flights: everything is counted, nothing is done twice, a day more touches a day."""
+"""The pipeline on a few days of real flights: a day more touches a day, nothing is half done, errors say what to do."""
 
 from __future__ import annotations
 
-import json
+import shutil
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import polars as pl
 import pytest
-from pyspark.sql import functions as F
 
 from featurelib.errors import FeaturelibError, InputError, QualityGateError
-from featurelib.pipeline.contents import contents
-from featurelib.pipeline.frames import source_frames, spine_frame, tie_breakers
-from featurelib.pipeline.future_events import future_events
-from featurelib.pipeline.polars_frames import spine_columns, spine_of
-from featurelib.pipeline.records import last_facts
-from featurelib.pipeline.scans import source_inputs, spine_input
-from featurelib.pipeline.silver import published_rows
-from featurelib.pipeline.steps import run_pipeline, run_step
-from featurelib.pipeline.without_spark import features_without_spark
-from featurelib.point_in_time import explain, features_as_of
-from featurelib.point_in_time.plain_spark import plain_spark_features
-from featurelib.tables import Snapshot, content_hash, published, read, read_arrow, snapshot
+from featurelib.pipeline.steps import run_step
+from featurelib.tables import content_hash, published
 from featurelib.tables.faults import InjectedFault
+from tests.jobs.flights import all_contents, table
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from featurelib.pipeline.context import Context
 
 Contexts = Callable[[Path, str], "Context"]
 
 
-def table(context: Context, name: str) -> DataFrame:
-    """A published table."""
-    return read(context.spark, context.store, name)
-
-
-def all_contents(context: Context) -> dict[str, tuple[int, str]]:
-    """Rows and content of every table."""
-    return {row.table: (row.rows, row.content) for row in contents(context)}
-
-
-def test_every_received_row_is_good_or_quarantined(ran: Context) -> None:
-    """Bronze rows are silver rows plus quarantined rows, table by table, and the record says so."""
-    loads = {load["table"]: load for load in last_facts(ran)["ingest"]["facts"]["ingest"]}
-    for name in ("flights", "weather", "planes"):
-        bronze = table(ran, f"bronze.{name}").count()
-        silver, bad = table(ran, f"silver.{name}").count(), table(ran, f"silver.{name}_quarantine").count()
-        assert bronze == silver + bad == loads[name]["rows_in"]
-        assert (silver, bad) == (loads[name]["passed"], loads[name]["quarantined"])
-
-
-def test_each_flight_of_the_scored_days_has_one_prediction(ran: Context) -> None:
-    """Predictions carry key, moment, probability and where they come from."""
-    predictions = table(ran, "predictions.flights")
-    flights = table(ran, "features.flights").where("_day >= DATE'2013-01-07'")
-
-    assert flights.count() == predictions.count() == predictions.select("flight_id").distinct().count()
-    row = predictions.first()
-    assert row is not None
-    assert 0.0 <= row["probability"] <= 1.0
-    assert (row["_model_name"], row["_model_version"], row["_arm"]) == ("late_arrival", 1, "champion")
-    lineage = ran.spark.read.format("delta").load(ran.store.path("ops.lineage"))
-    record = json.loads(lineage.where(F.col("lineage_id") == row["_lineage_id"]).first()["record"])  # type: ignore[index]
-    assert published(ran.store)["features.flights"] == record["inputs"]["features.flights"]
-    assert row["_model_sha256"] == record["model"]["sha256"]
-
-
-def test_a_rerun_does_nothing(ran: Context) -> None:
-    """Run again as of the same moment: no step finds work, no table changes."""
-    before = all_contents(ran), published(ran.store)
-
-    results = run_pipeline(ran)
-
-    assert [result.step for result in results if not result.is_idle] == ["monitor"]
-    assert before == (all_contents(ran), published(ran.store))
-
-
-def test_texts_lists_and_maps_are_stored_and_not_monitored(ran: Context) -> None:
-    """A view may hold what no model takes; drift is measured of its numbers only."""
-    stored = {field.name: field.dataType.simpleString() for field in table(ran, "features.flights").schema}
-    drift = last_facts(ran)["monitor"]["facts"]["drift"]
-
-    kinds = {name: kind for name, kind in stored.items() if name.startswith("route_arrivals__")}
-    assert kinds == {
-        "route_arrivals__was_late_mean_24h": "double",
-        "route_arrivals__count_24h_by_carrier": "map<string,bigint>",
-        "route_arrivals__carrier_mode_last5": "string",
-        "route_arrivals__carrier_last2_last5": "array<string>",
-    }
-    assert kinds.keys() & drift.keys() == {"route_arrivals__was_late_mean_24h"}
-
-
-def test_the_report_stands_beside_the_tables(ran: Context) -> None:
-    """The page has the figures and needs nothing from elsewhere."""
-    page = (Path(ran.project.settings.root) / "reports" / "latest.html").read_text()
-
-    assert "late_arrival" in page
-    assert "<script" not in page
-    assert "https://" not in page.replace("http://www.w3.org", "")
-
-
-def test_features_of_real_flights_equal_the_second_opinion(ran: Context) -> None:
-    """The columnar shuffle and plain Spark agree on five views of the flights of one morning."""
-    project = ran.project
-    silver = {name: table(ran, f"silver.{name}") for name in project.tables}
-    spine = spine_frame(project, silver["flights"].where("_day = DATE'2013-01-07' AND hour < 6"))
-    sources, ties = source_frames(project, lambda name: silver[name]), tie_breakers(project)
-
-    chosen = {"origin_arrivals", "carrier_departures", "origin_weather", "plane_departures", "plane_facts"}
-    views = [view for view in project.views if view.name in chosen]
-
-    got = features_as_of(spine, views, sources, tie_breakers=ties).collect()
-    wanted = plain_spark_features(spine, views, sources, tie_breakers=ties).collect()
-
-    rounded = [
-        sorted(repr([f"{v:.9g}" if isinstance(v, float) else v for v in row]) for row in rows)
-        for rows in (wanted, got)
-    ]
-    assert rounded[0] == rounded[1]
-
-
-def test_features_without_spark_equal_the_published_ones(ran: Context) -> None:
-    """Polars on the published silver files gives every feature of every row to the bit, without a JVM."""
-    silver = published_rows(ran.store)
-    spine = spine_of(ran.project, silver("flights", spine_columns(ran.project))).sort("flight_id")
-
-    here = features_without_spark(ran.project, ran.project.views, spine, silver)
-
-    version = published(ran.store)["features.flights"]
-    there = pl.DataFrame(pl.from_arrow(read_arrow(snapshot(ran.store, "features.flights", version))))
-    assert here.equals(there.sort("flight_id").select(here.columns))
-
-
-def test_events_after_the_run_s_moment_are_counted_and_told(ran: Context) -> None:
-    """The flights of the last loaded day lie after ``as_of``: the step's message and facts say how many."""
-    versions = published(ran.store)
-
-    def pinned(name: str) -> tuple[Snapshot, DataFrame]:
-        return snapshot(ran.store, f"silver.{name}", versions[f"silver.{name}"]), table(ran, f"silver.{name}")
-
-    sources = source_inputs(ran.project, pinned)
-    later = F.col("event_ts") >= F.lit(ran.as_of)
-    wanted = {name: source.frame.where(later).count() for name, source in sources.items()}
-    by_spark = {name: replace(source, blocked="for this test") for name, source in sources.items()}
-    step = last_facts(ran)["build_features"]
-
-    assert future_events(sources, ran.as_of) == {name: count for name, count in wanted.items() if count}
-    assert future_events(by_spark, ran.as_of) == future_events(sources, ran.as_of)
-    assert step["facts"]["future_events"] == future_events(sources, ran.as_of)
-    assert (
-        f"events at or after 2013-01-09T00:00:00Z: {wanted['departures']:,} of departures" in step["summary"]
-    )
-
-
-def test_tasks_prepare_sources_as_spark_does(ran: Context) -> None:
-    """Read by the tasks or by Spark, spine and sources of the flights give the same features, to the bit."""
-    project = ran.project
-    versions = published(ran.store)
-
-    def pinned(name: str) -> tuple[Snapshot, DataFrame]:
-        return snapshot(ran.store, f"silver.{name}", versions[f"silver.{name}"]), table(ran, f"silver.{name}")
-
-    spine, sources = (
-        spine_input(project, pinned, days=[date(2013, 1, 7), date(2013, 1, 8)]),
-        source_inputs(project, pinned),
-    )
-    ties = tie_breakers(project)
-    by_tasks = features_as_of(spine, project.views, sources, tie_breakers=ties)
-    by_spark = features_as_of(
-        spine.frame, project.views, {name: scan.frame for name, scan in sources.items()}, tie_breakers=ties
-    )
-
-    assert "scanned by Spark" not in str(explain(spine, project.views, sources, tie_breakers=ties))
-    assert content_hash(by_tasks) == content_hash(by_spark)
-
-    hard = project.sources["weather"].model_copy(update={"known_ts": "from_utc_timestamp(time_hour, 'EST')"})
-    changed = project.model_copy(update={"sources": {**project.sources, "weather": hard}})
-    assert source_inputs(changed, pinned)["weather"].blocked == (
-        "\"from_utc_timestamp(time_hour, 'EST')\" needs Spark: the function from_utc_timestamp"
-    )
-
-
-def test_nothing_known_from_one_hour_before_departure_on_changes_a_feature(ran: Context) -> None:
-    """Delays that became known at or after the moment asked about are replaced by nonsense: no feature moves."""
-    project = ran.project
-    silver = {name: table(ran, f"silver.{name}") for name in project.tables}
-    ties = tie_breakers(project)
-    spine = spine_frame(project, silver["flights"].where("_day = DATE'2013-01-07' AND hour = 14")).cache()
-    first = spine.agg(F.min("as_of_ts")).collect()[0][0]
-    spine = spine.where(F.col("as_of_ts") == F.lit(first))
-    planted = silver | {
-        "flights": silver["flights"].withColumns(
-            {
-                "dep_delay": F.when(F.col("departure_known_ts") >= F.lit(first), 9e9).otherwise(
-                    F.col("dep_delay")
-                ),
-                "arr_delay": F.when(F.col("arrival_known_ts") >= F.lit(first), 9e9).otherwise(
-                    F.col("arr_delay")
-                ),
-            }
-        )
-    }
-
-    def rows(tables: dict[str, DataFrame]) -> list[str]:
-        sources = source_frames(project, lambda name: tables[name])
-        return sorted(map(repr, features_as_of(spine, project.views, sources, tie_breakers=ties).collect()))
-
-    assert planted["flights"].where("arr_delay = 9e9").count() > 100
-    assert rows(silver) == rows(planted)
+@pytest.fixture(scope="module")
+def first_day(contexts: Contexts, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of a pipeline that has loaded the first day and built nothing."""
+    root = tmp_path_factory.mktemp("first_day") / "root"
+    run_step(contexts(root, "2013-01-02"), "ingest")
+    return root
 
 
 def test_one_day_more_touches_one_day(contexts: Contexts, tmp_path: Path) -> None:
@@ -233,11 +46,13 @@ def test_one_day_more_touches_one_day(contexts: Contexts, tmp_path: Path) -> Non
     assert all_contents(once) == all_contents(daily)
 
 
-def test_the_training_set_grows_as_labels_become_known(contexts: Contexts, tmp_path: Path) -> None:
+def test_the_training_set_grows_as_labels_become_known(
+    contexts: Contexts, first_day: Path, tmp_path: Path
+) -> None:
     """At midnight UTC evening flights are in the air: hours later, without a new file, their labels are there."""
-    midnight, noon = contexts(tmp_path, "2013-01-02"), contexts(tmp_path, "2013-01-02T12:00")
-    for step in ("ingest", "build_features"):
-        run_step(midnight, step)
+    root = shutil.copytree(first_day, tmp_path / "root")
+    midnight, noon = contexts(root, "2013-01-02"), contexts(root, "2013-01-02T12:00")
+    run_step(midnight, "build_features")
     first, again = run_step(midnight, "build_training_set"), run_step(midnight, "build_training_set")
     later = run_step(noon, "build_training_set")
 
@@ -255,12 +70,17 @@ def test_the_training_set_grows_as_labels_become_known(contexts: Contexts, tmp_p
     ],
 )
 def test_a_killed_step_is_mended_by_a_rerun(
-    contexts: Contexts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, point: str
+    contexts: Contexts,
+    first_day: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    point: str,
 ) -> None:
     """Broken off between any two writes, a rerun ends with the rows of a run that was never broken off."""
-    context = contexts(tmp_path, "2013-01-02")
     if step != "ingest":
-        run_step(context, "ingest")
+        shutil.copytree(first_day, tmp_path / "root")
+    context = contexts(tmp_path / "root", "2013-01-02")
     monkeypatch.setenv("FEATURELIB_FAULT", f"raise:{point}")
     with pytest.raises(InjectedFault):
         run_step(context, step)
@@ -290,18 +110,6 @@ def test_damaged_files_are_all_named_and_nothing_is_written(contexts: Contexts, 
         run_step(context, "ingest")
 
     assert published(context.store) == {}
-
-
-def test_a_file_that_changed_after_its_load_is_refused(ran: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A loaded day is never loaded again in silence."""
-    path = Path(ran.project.settings.landing) / "flights" / "2013-01-02.csv.gz"
-    whole = path.read_bytes()
-    path.write_bytes(whole + whole)
-    try:
-        with pytest.raises(InputError, match=r"flights/2013-01-02\.csv\.gz' has .* when it was loaded"):
-            run_step(ran, "ingest")
-    finally:
-        path.write_bytes(whole)
 
 
 def test_too_many_bad_rows_publish_nothing(contexts: Contexts, tmp_path: Path) -> None:

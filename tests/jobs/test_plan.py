@@ -13,12 +13,11 @@ from featurelib.errors import BudgetExceeded
 from featurelib.pipeline.budget import Budget
 from featurelib.pipeline.context import Place
 from featurelib.pipeline.estimates import past_runs
-from featurelib.pipeline.order import PIPELINE
 from featurelib.pipeline.plan import Plan, plan
 from featurelib.pipeline.records import newest_runs
 from featurelib.pipeline.steps import run_pipeline, run_step
 from featurelib.registry.tracker import Tracker
-from featurelib.tables import content_hash, published, rows_of
+from featurelib.tables import content_hash, rows_of
 from tests.jobs.cafe import cafe_context, changed, edit, features, from_scratch
 from tests.jobs.cafe_project import MODELS, SOURCES, land, land_day
 
@@ -148,16 +147,6 @@ def test_a_search_stopped_by_the_runs_budget_goes_on(cafe: Context) -> None:
     assert [trial["number"] for trial in facts["trials"]] == [0, 1]
     assert str(facts["trials"][0]["seconds"]) in kept
     assert not journal.exists()
-
-
-def test_after_a_whole_run_nothing_is_left(ran: Context) -> None:
-    """Tables, model and predictions of the flights are as the plan would have them; only monitoring looks again."""
-    before = published(ran.store)
-    found = planned(ran, PIPELINE)
-    assert found.builds == []
-    assert [step.step for step in found.busy] == ["monitor"]
-    assert published(ran.store) == before
-    assert {step.step: bool(step.seconds) for step in found.steps}["monitor"]
 
 
 def touched_days(context: Context, build: Callable[[], object]) -> set[date]:

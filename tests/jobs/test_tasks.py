@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,8 +48,9 @@ OWN = "{mine: {kind: function, function: 'plain:Mean'}}"
 
 
 @pytest.fixture
-def stands(spark, tmp_path: Path) -> Callable[[dict[str, str]], Context]:
+def stands(spark, empty_database: Path, tmp_path: Path) -> Callable[[dict[str, str]], Context]:
     """Return a factory of stands whose files have some texts in the place of others; all on one root."""
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
 
     def make(swapped: dict[str, str]) -> Context:
         stand.land(tmp_path)

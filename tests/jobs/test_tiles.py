@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -41,16 +42,25 @@ def land_busy_day(root: Path, day: str) -> None:
     land(root, "sales", day, *lines)
 
 
-@pytest.fixture
-def busy(spark: SparkSession, tmp_path: Path) -> Context:
-    """Eight days, of which seven are built."""
-    context = cafe_context(spark, tmp_path, changed=TILED)
+@pytest.fixture(scope="module")
+def busy_root(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight days that are loaded, of which seven are built."""
+    root = tmp_path_factory.mktemp("busy") / "root"
+    context = cafe_context(spark, root, changed=TILED)
     for day in DAYS[:7]:
-        land_busy_day(tmp_path, day)
+        land_busy_day(root, day)
     run_step(context, "ingest")
     run_step(context, "build_features")
-    land_busy_day(tmp_path, DAYS[7])
-    return context
+    land_busy_day(root, DAYS[7])
+    run_step(context, "ingest")
+    return root
+
+
+@pytest.fixture
+def busy(spark: SparkSession, busy_root: Path, tmp_path: Path) -> Context:
+    """A copy of those days, to be changed."""
+    shutil.copytree(busy_root, tmp_path / "root")
+    return cafe_context(spark, tmp_path / "root", changed=TILED)
 
 
 def untiled(context: Context) -> Context:
@@ -66,8 +76,6 @@ def made_from(context: Context) -> dict[str, int]:
 
 def test_a_new_day_reads_tiles_and_its_own_tile_is_made(busy: Context) -> None:
     """Both keys of the sales have tiles; the eighth day reads them, and equals a build of all events."""
-    run_step(busy, "ingest")
-
     result = run_step(busy, "build_features")
 
     assert set(made_from(busy)) == {TILES, "features.cafe_tiles_sales_by_shop"}
@@ -77,7 +85,6 @@ def test_a_new_day_reads_tiles_and_its_own_tile_is_made(busy: Context) -> None:
 
 def test_large_sources_keep_tiles_without_being_asked(busy: Context) -> None:
     """Where the configuration says nothing, a source's size decides: of these small ones none keeps any."""
-    run_step(busy, "ingest")
     silent = replace(untiled(busy), project=untiled(busy).project.model_copy(update={"name": "silent"}))
     build_features(silent)
     none = {name for name in published(busy.store) if name.startswith("features.silent_tiles")}
@@ -95,7 +102,6 @@ def test_large_sources_keep_tiles_without_being_asked(busy: Context) -> None:
 
 def test_a_select_keeps_tiles_though_it_takes_no_day(busy: Context) -> None:
     """A source written as SELECT, its ties told by all its columns, is tiled by loads all the same."""
-    run_step(busy, "ingest")
     select = """  sales:
     table: sales
     sql: SELECT shop, customer, amount, sold_ts, booked_ts FROM sales WHERE amount > 1
@@ -117,7 +123,6 @@ def test_a_select_keeps_tiles_though_it_takes_no_day(busy: Context) -> None:
 def test_late_corrected_and_removed_events_change_their_tiles(busy: Context) -> None:
     """A sale that lands five days late, one that is corrected and one that goes are in the features at once."""
     root = Path(busy.project.settings.root)
-    run_step(busy, "ingest")
     run_step(busy, "build_features")
     land(root, "sales", "2024-01-09", "x,A,ann,1000,2024-01-03T09:30:00Z,2024-01-03T09:40:00Z,")
     run_step(busy, "ingest")
@@ -131,7 +136,6 @@ def test_late_corrected_and_removed_events_change_their_tiles(busy: Context) -> 
 
 def test_merged_files_make_no_tile_again(busy: Context) -> None:
     """Compaction rewrites silver's files and no row: the tiles stay at their version."""
-    run_step(busy, "ingest")
     run_step(busy, "build_features")
     before = published(busy.store)
     compact(busy.spark, busy.store, "silver.sales", pipeline="cafe", run_id="merge")
@@ -148,7 +152,6 @@ def test_merged_files_make_no_tile_again(busy: Context) -> None:
 
 def test_another_definition_makes_all_tiles_again(busy: Context) -> None:
     """A feature that tiles did not keep anything for is served by them after the next build."""
-    run_step(busy, "ingest")
     root = Path(busy.project.settings.root)
     more = TILED["cafe/features.yaml"].replace(
         "ops: [last], windows: [lifetime]", "ops: [last, mean], windows: [lifetime]"
@@ -166,7 +169,6 @@ def test_a_run_killed_between_tiles_and_features_is_mended(
     busy: Context, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
     """Tiles of a run that never published are taken back with everything else; the rerun makes them again."""
-    run_step(busy, "ingest")
     monkeypatch.setenv("FEATURELIB_FAULT", f"raise:{point}")
     with pytest.raises(InjectedFault):
         build_features(busy)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,10 +32,12 @@ from featurelib.tables import (
     snapshot,
 )
 from featurelib.tables.faults import VARIABLE
-from tests.jobs.cafe import features, from_scratch
+from tests.jobs.cafe import cafe_context, features, from_scratch
 from tests.jobs.cafe_project import land, visits_of
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
     from featurelib.pipeline.context import Context
 
 CANARY = "canary-7f3a91"
@@ -85,23 +88,26 @@ def named(root: Path, text: str = CANARY) -> set[str]:
     return {str(path.relative_to(root)) for path, said in texts_in(root) if text in said}
 
 
-@pytest.fixture
-def with_canary(cafe: Context) -> Context:
-    """The cafe with a day that holds the canary, everything built and predicted; quarantine takes anything."""
-    gates = {"sales": {"max_quarantined": 1.0}}
-    folder = Path(cafe.project.folder)
-    (folder / "quality.yaml").write_text(json.dumps({"rules": {}, "gates": gates}))
-    from featurelib.config import load_project
-    from featurelib.pipeline.context import Context
+ANY_SALE = {"cafe/quality.yaml": json.dumps({"rules": {}, "gates": {"sales": {"max_quarantined": 1.0}}})}
 
-    root = cafe.project.settings.root
-    project = load_project(folder, env="local", overrides=[f"root={root}"], environ={})
-    context = Context(project, cafe.spark, cafe.as_of, cafe.progress)
+
+@pytest.fixture(scope="module")
+def canary_root(spark: SparkSession, cafe_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cafe with a day that holds the canary, everything built and predicted; quarantine takes anything."""
+    root = shutil.copytree(cafe_root, tmp_path_factory.mktemp("canary") / "root")
+    context = cafe_context(spark, root, changed=ANY_SALE)
     land_canary(context)
     for step in ("ingest", "build_features", "build_training_set"):
         run_step(context, step)
     predicted(context)
-    return context
+    return root
+
+
+@pytest.fixture
+def with_canary(spark: SparkSession, canary_root: Path, tmp_path: Path) -> Context:
+    """A copy of it, in which the canary is to be erased."""
+    shutil.copytree(canary_root, tmp_path / "root")
+    return cafe_context(spark, tmp_path / "root", changed=ANY_SALE)
 
 
 def test_no_file_names_an_erased_subject(with_canary: Context) -> None:

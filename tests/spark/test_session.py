@@ -85,6 +85,12 @@ def test_a_secret_becomes_known_where_the_session_is_built(
         "MLFLOW_TRACKING_TOKEN",
         "s3a.access-key",
         "passphrase",
+        "LDAP_PASSWD",
+        "Credentials",
+        "my.apiKey",
+        "private_key",
+        "SHARED-KEY",
+        "sas.key",
     ],
 )
 def test_what_is_secret_by_its_name_is_blotted_out(text: str) -> None:
@@ -92,3 +98,19 @@ def test_what_is_secret_by_its_name_is_blotted_out(text: str) -> None:
     patterns = session.REDACTION.values()
     assert all(re.search(pattern, text) for pattern in patterns)
     assert not any(re.search(pattern, "spark.sql.shuffle.partitions=8 file:///a/b@c") for pattern in patterns)
+
+
+def test_a_search_of_a_long_text_finds_what_the_plain_one_finds() -> None:
+    """A plan with every kind of secret in it is blotted out at the same places, whatever the case."""
+    text = " ".join(
+        f"Scan {word}=1 Filter(a.{word.upper()} AND s3://me:word@host/{word.title()})"
+        for word in ("password", "passphrase", "secret", "token", "credential", "api_key", "accesskey",
+                     "private.key", "account-key", "shared_key", "saskey", "origin", "keys", "path", "carrier")
+    )  # fmt: skip
+    plain, fast = (
+        session.REDACTION["spark.redaction.regex"],
+        session.REDACTION["spark.redaction.string.regex"],
+    )
+    assert plain != fast
+    assert re.sub(fast, "*", text) == re.sub(plain, "*", text)
+    assert re.sub(fast, "*", text).count("*") == 3 * 11 + 15
