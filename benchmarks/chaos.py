@@ -119,7 +119,7 @@ def spark_in(folder: Path):
     from featurelib.specs import SparkSettings
 
     conf = {
-        "spark.log.level": "ERROR",
+        "spark.log.level": "FATAL",
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
         "spark.sql.codegen.cache.maxEntries": "10000",  # the same few plans, hundreds of times
         "spark.databricks.delta.snapshotPartitions": "1",
