@@ -162,16 +162,19 @@ def pipeline_command(
     moment, project = parse_instant(as_of), project_of(pipeline, env, overrides)
     again = ["jobs/pipeline.py", "--as-of", as_of, "--env", env, "--pipeline", pipeline]
     budget = _budget(project, amount, max_seconds, again=[*again, *_given(overrides)])
+    from featurelib.pipeline.context import Place
+
+    place = Place(project, moment)
     if budget is not None:
-        from featurelib.pipeline.context import Place
         from featurelib.pipeline.order import PIPELINE
         from featurelib.pipeline.plan import plan
 
-        budget.refuse_hopeless(plan(Place(project, moment), steps=PIPELINE))
-    context = opening(project)
-    from featurelib.pipeline.steps import run_pipeline
+        budget.refuse_hopeless(plan(place, steps=PIPELINE))
+    with place.turn("pipeline", wait_seconds=wait):  # before Java: who is refused, or waits, starts none
+        context = opening(project)
+        from featurelib.pipeline.steps import run_steps
 
-    results = run_pipeline(context(as_of), budget=budget, wait=wait, comment=comment or "")
+        results = run_steps(context(as_of), budget=budget, comment=comment or "")
     if all(result.is_idle for result in results if result.step != "monitor") and not idle_ok:
         raise NoNewData("pipeline: every step was done before")
 

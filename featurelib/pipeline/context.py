@@ -52,6 +52,22 @@ class Surroundings:
         """The names of the pipeline's tables."""
         return TableNames(self.project.name)
 
+    def turn(
+        self, who: str, *, wait_seconds: float = 0.0, gives_way: bool = False
+    ) -> AbstractContextManager[None]:
+        """Hold the pipeline's turn, see :func:`featurelib.tables.turn`."""
+        return turn(
+            self.store,
+            pipeline=self.project.name,
+            run_id=self.new_run_id(who),
+            wait_seconds=wait_seconds,
+            gives_way=gives_way,
+        )
+
+    def new_run_id(self, step: str) -> str:
+        """Return an identity for one run of a step, as ``ingest-20131231-3f9a01c2``."""
+        return f"{step}-{self.as_of:%Y%m%d}-{uuid.uuid4().hex[:8]}"
+
 
 @dataclass(frozen=True)
 class Place(Surroundings):
@@ -81,22 +97,6 @@ class Context(Surroundings):
     spark: SparkSession
     as_of: datetime
     progress: Progress
-
-    def turn(
-        self, who: str, *, wait_seconds: float = 0.0, gives_way: bool = False
-    ) -> AbstractContextManager[None]:
-        """Hold the pipeline's turn, see :func:`featurelib.tables.turn`."""
-        return turn(
-            self.store,
-            pipeline=self.project.name,
-            run_id=self.new_run_id(who),
-            wait_seconds=wait_seconds,
-            gives_way=gives_way,
-        )
-
-    def new_run_id(self, step: str) -> str:
-        """Return an identity for one run of a step, as ``ingest-20131231-3f9a01c2``."""
-        return f"{step}-{self.as_of:%Y%m%d}-{uuid.uuid4().hex[:8]}"
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from featurelib.tables import (
     Run,
     Stamp,
     begin_run,
+    compact_ops,
+    diaries,
     erased_by,
     in_partitions,
     keeping,
@@ -60,8 +62,9 @@ def maintain(context: Context, *, now: float | None = None) -> StepResult:
     """Merge small files by the policy of each table, then remove what no kept version needs.
 
     Kept are the published version, every version younger than the table's retention, and every version that a
-    training set, a model or a prediction pins, however old. Tables of other pipelines are left to theirs.
-    Data keys under a key of ``previous_keys`` are wrapped by the key in force.
+    training set, a model or a prediction pins, however old. Tables of other pipelines are left to theirs; the
+    diary (``ops``), to which every run adds a file, is everybody's. Manifests stay as they are. Data keys under
+    a key of ``previous_keys`` are wrapped by the key in force.
 
     Args:
         context: the run's surroundings.
@@ -84,17 +87,21 @@ def maintain(context: Context, *, now: float | None = None) -> StepResult:
         after = stored(context, now=moment)
         for table in after.tables:
             sweep(context.store, table)
+        merged = [diary for diary in diaries(context.store) if _compact_diary(context, run, diary)]
     removed = [file for table in after.tables for file in table.unneeded.values()]
     summary = (
         f"{len(compacted)} of {len(after.tables)} tables compacted, {len(removed)} files of "
         f"{size(sum(removed))} removed, {size(sum(table.pinned.bytes for table in after.tables))} "
         "held by pins alone"
     )
+    if merged:
+        summary += f"; of the diary {', '.join(merged)} merged"
     if after.gone:
         lost = [pin for pin in after.gone if f"{pin.table} version {pin.version}" not in after.erased]
         summary += f"; of pinned versions {len(after.gone) - len(lost)} were erased, {len(lost)} are lost"
     facts = {
         "compacted": compacted,
+        "diaries": merged,
         "deleted": len(removed),
         "lengthened": lengthened,
         "storage": [as_row(table) for table in after.tables],
@@ -167,6 +174,17 @@ def _compact(context: Context, run: Run, table: str) -> bool:
     where = in_partitions(crowded)
     run.optimize(table, layout=Layout(layout.file_mib, layout.small_files, layout.cluster_by, where))
     return True
+
+
+def _compact_diary(context: Context, run: Run, table: str) -> bool:
+    settings = _settings(context, table)
+    return compact_ops(
+        context.store,
+        table,
+        layout=Layout(settings.file_mib or 128, settings.small_files or 8),
+        retention=settings.retention or context.store.retention,
+        stamp=Stamp(run.run_id, context.project.name, run.token, step="compact"),
+    )
 
 
 def _check_columns(

@@ -97,14 +97,15 @@ def run_pipeline(
         BudgetExceeded: a step does not fit into what is left of the budget; those before it are done.
         LeaseHeld: another run was at work all the time.
     """
-    begin(import_mlflow)
     with context.turn("pipeline", wait_seconds=wait):
-        return _run_steps(context, steps, budget, comment)
+        return run_steps(context, steps=steps, budget=budget, comment=comment)
 
 
-def _run_steps(
-    context: Context, steps: tuple[str, ...], budget: Budget | None, comment: str
+def run_steps(
+    context: Context, *, steps: tuple[str, ...] = PIPELINE, budget: Budget | None = None, comment: str = ""
 ) -> list[StepResult]:
+    """What :func:`run_pipeline` does once it has its turn, for a caller that took it before the session."""
+    begin(import_mlflow)
     announced = {step.step: step for step in _announced(context, steps)}
     results = []
     for place, name in enumerate(steps):

@@ -13,7 +13,7 @@ from featurelib.tables.lease import Holder, Lease, acquire
 from featurelib.tables.log import Commit, Stamp
 from featurelib.tables.maintain import Compaction, compact, sweep
 from featurelib.tables.manifests import Manifest
-from featurelib.tables.ops import append_ops, rewrite_ops
+from featurelib.tables.ops import append_ops, compact_ops, diaries, rewrite_ops
 from featurelib.tables.purge import Erased, erased_by, erasure_mark, purge
 from featurelib.tables.runs import ALL, Run, begin_run
 from featurelib.tables.small import rows_of
@@ -53,8 +53,10 @@ __all__ = [
     "begin_run",
     "changed_files",
     "compact",
+    "compact_ops",
     "content_hash",
     "current_version",
+    "diaries",
     "erased_by",
     "erasure_mark",
     "every_manifest",

@@ -3,7 +3,8 @@
 Nothing happens unless the environment variable ``FEATURELIB_FAULT`` names the point: ``publish.before`` (or
 ``kill:publish.before``) sends SIGKILL to this process, ``stop:publish.before`` stops it until SIGCONT,
 ``raise:publish.before`` raises :class:`InjectedFault`; ``@3`` behind the name waits for the third time that
-the point is reached. ``list:FILE`` adds the name of every point reached to the file, a line each.
+the point is reached, and ``stop:*`` stops at every point. ``list:FILE`` adds the name of every point reached
+to the file, a line each.
 """
 
 from __future__ import annotations
@@ -40,15 +41,20 @@ def fault_point(name: str) -> None:
         with Path(rest).open("a", encoding="utf-8") as reached:
             reached.write(f"{name}\n")
         return
-    point, _, nth = rest.partition("@")
-    if point != name:
-        return
-    _reached[wanted] += 1
-    if _reached[wanted] != int(nth or 1):
+    if rest != "*" and not _is_time(wanted, rest, name):
         return
     sys.stderr.write(f"fault fired: {name}\n")
     sys.stderr.flush()
     if kind == "raise":
-        _reached.pop(wanted)
+        _reached.pop(wanted, None)
         raise InjectedFault(name)
     os.kill(os.getpid(), _SIGNALS[kind])
+
+
+def _is_time(wanted: str, rest: str, name: str) -> bool:
+    """Whether the point is the one that is wanted, for the wanted time."""
+    point, _, nth = rest.partition("@")
+    if point != name:
+        return False
+    _reached[wanted] += 1
+    return _reached[wanted] == int(nth or 1)

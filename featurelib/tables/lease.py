@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ from featurelib.tables.processes import Process, java_relatives, this_process
 
 DEFAULT_TTL_SECONDS = 120.0
 _JVM_EXIT_SECONDS = 20.0
+_LOCK_SECONDS = DEFAULT_TTL_SECONDS  # a file is read and written under it: who needs longer is stopped
 _LOGGER = logging.getLogger(__name__)
 _PIPELINE = re.compile(r"[a-z_][a-z0-9_]*")
 
@@ -127,7 +129,7 @@ class Lease:
         Raises:
             LeaseHeld: the lease is no longer ours.
         """
-        with exclusive(_lock_path(self._path), what=f"the lease of {self.pipeline}"):
+        with _locked(self._path):
             self.check()
             self._write(replace(self._holder, jvms=java_relatives(), expires=self._clock() + self._ttl))
 
@@ -135,7 +137,7 @@ class Lease:
         """Make the token greater than ``above``: one found in a table after the lease file was lost."""
         if self.token > above:
             return
-        with exclusive(_lock_path(self._path), what=f"the lease of {self.pipeline}"):
+        with _locked(self._path):
             self.check()
             self._write(replace(self._holder, token=above + 1))
 
@@ -144,7 +146,7 @@ class Lease:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
-        with exclusive(_lock_path(self._path), what=f"the lease of {self.pipeline}"):
+        with _locked(self._path):
             found = _read(self._path)
             if found is None or (found.token, found.run_id) != (self.token, self.run_id):
                 return
@@ -162,9 +164,17 @@ class Lease:
             try:
                 self.renew()
             except LeaseHeld:
-                return
+                if self._is_lost():  # else somebody stopped holds the lock: the next beat may get it
+                    return
             except OSError:
                 continue  # a full or absent disk: the next beat may do; check() decides before a commit
+
+    def _is_lost(self) -> bool:
+        try:
+            self.check()
+        except LeaseHeld:
+            return True
+        return False
 
     def _write(self, holder: Holder) -> None:
         _write(self._path, holder)
@@ -192,7 +202,7 @@ def acquire(
         raise ConfigError(f"pipeline name {pipeline!r}", "lower-case letters, digits and _", "rename it")
     path = folder / f"{pipeline}.json"
     _await_jvms(path, clock)
-    with exclusive(_lock_path(path), what=f"the lease of {pipeline}"):
+    with _locked(path):
         last = _read(path)
         now = clock()
         if last is not None and not last.free_at(now):
@@ -244,8 +254,14 @@ def _instant(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _lock_path(path: Path) -> Path:
-    return path.with_suffix(".lock")
+def _locked(path: Path) -> AbstractContextManager[None]:
+    """Hold the lock of a lease file.
+
+    Raises:
+        LeaseHeld: a process that is stopped or hangs has it.
+    """
+    lock = path.with_suffix(".lock")
+    return exclusive(lock, what=f"the lease of {path.stem}", timeout_seconds=_LOCK_SECONDS)
 
 
 def _read(path: Path) -> Holder | None:

@@ -29,18 +29,19 @@ class Death:
         kind: ``kill`` for SIGKILL, ``raise`` for an exception.
         fired: whether the process really died of it.
         faults: what was torn, lost or double in the published tables, before and after the rerun.
-        equal: whether the tables ended equal to those of a run that nothing disturbed.
+        equal: whether the tables ended equal to those of a run that nothing disturbed; None where the next run
+            died on the same store too.
     """
 
     where: str
     kind: str
     fired: bool
-    equal: bool
+    equal: bool | None
     faults: list[str] = field(default_factory=list)
 
     @property
     def is_mended(self) -> bool:
-        return self.fired and self.equal and not self.faults
+        return self.fired and self.equal is not False and not self.faults
 
 
 class Kills:
@@ -89,7 +90,7 @@ class Kills:
             if self._child(store, ALL).kill_after(moment):
                 done += 1
                 faults = till.faults_of(Store(str(store)))
-                yield Death(f"{moment:.4f} s", "kill", fired=True, equal=True, faults=faults)
+                yield Death(f"{moment:.4f} s", "kill", fired=True, equal=None, faults=faults)
             else:
                 death = self._mended(store, f"{moment:.4f} s", "end", fired=True)
                 store = self._copy("first")

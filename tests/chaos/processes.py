@@ -63,6 +63,21 @@ class Child:
             assert time.monotonic() < until, "the process did not stop"
             time.sleep(0.005)
 
+    def stops(self) -> bool:
+        """Wait until it has stopped itself or has ended; return whether it stands still."""
+        until = time.monotonic() + _WAIT_SECONDS
+        with suppress(FileNotFoundError):  # it ended at this very moment
+            while self.is_alive:
+                if self.is_stopped:
+                    return True
+                assert time.monotonic() < until, "the process neither stopped nor ended"
+                time.sleep(0.005)
+        return False
+
+    def wait(self, seconds: float) -> None:
+        """Wait that long, or until it ends."""
+        self._process.join(seconds)
+
     def kill_after(self, seconds: float) -> bool:
         """Kill it if it still runs that much later; return whether it died of that."""
         self._process.join(seconds)

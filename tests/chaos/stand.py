@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import os
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -111,3 +113,12 @@ def attached(root: str, steps: tuple[str, ...] = PIPELINE) -> None:
     from tests.storage.child import attached_session
 
     run_all(attached_session(), Path(root), steps)
+
+
+def attached_late(root: str, steps: tuple[str, ...]) -> None:
+    """The same, by a driver that stops itself (SIGSTOP) once it is attached."""
+    from tests.storage.child import attached_session
+
+    session = attached_session()
+    os.kill(os.getpid(), signal.SIGSTOP)
+    run_all(session, Path(root), steps)

@@ -1,20 +1,21 @@
 """Deaths of the whole pipeline on Spark: drivers that share one JVM are killed, and the next one goes on.
 
-A driver is a process forked with all imports done, attached to the JVM of this process, as a notebook's is. So a death
-costs seconds less than with a JVM of its own. What a dead driver's JVM would have ended with is ended here: its jobs
-are cancelled, and the next driver starts when nothing of it is under way.
+A driver is a process forked with all imports done, attached to the JVM of this process, as a notebook's is; it runs one
+step on a store that stands before it. So a death costs neither a JVM nor the steps before. What a dead driver's JVM
+would have ended with is ended here: its jobs are cancelled, and the next driver starts when nothing of it is under way.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import shutil
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -29,23 +30,57 @@ from tests.chaos.processes import Child, preload
 
 _QUIET_SECONDS = 300
 _MOST_RERUNS = 3
+_LATE = (
+    *("mlflow", "mlflow.models", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.db.utils"),
+    *("alembic.command", "sqlalchemy.dialects.sqlite", "pygments.lexers", "hyperopt", "pyspark.ml", "polars"),
+)
+"""What steps import at their first use: seconds of a driver's life that no death should wait for."""
+_SERVES = re.compile(r"Thread-\d+")
+_IDLE = "java.util.concurrent.ThreadPoolExecutor.getTask"
+_FIRED = re.compile(r"^fault fired: (\S+)$", re.MULTILINE)
+_REGISTRY = {
+    "versions": "SELECT name, version FROM model_versions ORDER BY 1, 2",
+    "aliases": "SELECT name, alias, version FROM registered_model_aliases ORDER BY 1, 2",
+}
 
+REGISTRY = "registry"
 Contents = Mapping[str, list[str]]
 
 
-def contents(store: Store) -> dict[str, list[str]]:
-    """The sorted rows of every published table without the columns in which equal runs differ; no Spark, no hash."""
-    return {
+def contents(root: Path) -> dict[str, list[str]]:
+    """The sorted rows of every published table without the columns in which equal runs differ; no Spark, no hash.
+
+    Under the name ``registry`` stand the versions of models, their aliases and what waits to be registered.
+    """
+    store = Store(str(root))
+    found = {
         table: sorted(
             json.dumps({k: v for k, v in row.items() if k not in IDENTITIES}, sort_keys=True, default=str)
             for row in rows_of(store, table)
         )
         for table in published(store)
     }
+    return {**found, REGISTRY: registry(root)}
+
+
+def registry(root: Path) -> list[str]:
+    """What MLflow's database holds of models, read by its SQL."""
+    database = root / "mlflow.db"
+    if not database.exists():
+        return []
+    with closing(sqlite3.connect(database, timeout=60)) as opened:
+        rows = [(what, *row) for what, query in _REGISTRY.items() for row in opened.execute(query)]
+    return [json.dumps(row) for row in rows] + [path.name for path in root.glob("outbox/[!.]*")]
 
 
 class Stands:
-    """An undisturbed run, step by step, and the stores that are disturbed."""
+    """An undisturbed run, step by step, and the stores that are disturbed.
+
+    Attributes:
+        points: the named points that each step reaches, in order.
+        seconds: how long each step takes a driver that is attached.
+        behind: what is published behind each step.
+    """
 
     def __init__(self, spark: SparkSession, folder: Path) -> None:
         gateway = spark.sparkContext._gateway.gateway_parameters
@@ -53,150 +88,234 @@ class Stands:
             str(gateway.port),
             gateway.auth_token,
         )
-        preload("tests.chaos.stand", "tests.storage.child", "mlflow", "mlflow.models", "pyspark.ml", "polars")
+        preload("tests.chaos.stand", "tests.storage.child", *_LATE)
         self.spark, self.folder = spark, folder
-        self.landed, self.points, self.seconds = (
-            folder / "landed",
-            list[tuple[str, str]](),
-            dict[str, float](),
-        )
-        self.groups: dict[str, dict[str, list[str]]] = {}
+        self.points: dict[str, list[str]] = {}
+        self.seconds: dict[str, float] = {}
+        self.behind: dict[str, Contents] = {}
         self._numbers = iter(range(10**9))
-        stand.land(self.landed)
-        self._quiet = self._threads()
+        stand.land(folder / f"before-{PIPELINE[0]}")
+        self._quiet = {str(thread.getName()) for thread in spark._jvm.java.lang.Thread.getAllStackTraces()}
         self._run_undisturbed()
 
     def _run_undisturbed(self) -> None:
-        """Learn what is reached and published by each step, and how long it takes in a driver of its own."""
-        root = self.store()
-        for step in PIPELINE:
+        """Learn what is reached and published by each step, and how long it takes once the JVM knows it."""
+        for step, following in zip(PIPELINE, [*PIPELINE[1:], None], strict=True):
             reached = self.folder / f"points-{step}"
-            known = contents(Store(str(root)))
-            shutil.copytree(root, self.folder / f"before-{step}")
-            child = self.child(root, fault=f"list:{reached}", steps=(step,))
+            root = self.store(step)
+            child = self.child(root, step, fault=f"list:{reached}")
+            assert child.exit_code() == 0, child.said.read_text()
+            self.points[step] = list(dict.fromkeys(reached.read_text().split()))
+            self.behind[step] = contents(root)
+            if following is None:
+                self.whole = root
+            else:
+                shutil.copytree(root, self.folder / f"before-{following}")
+        for step in PIPELINE:
+            child = self.waiting(self.store(step), step)
             began = time.monotonic()
+            child.signal(signal.SIGCONT)
             assert child.exit_code() == 0, child.said.read_text()
             self.seconds[step] = time.monotonic() - began
-            now = contents(Store(str(root)))
-            self.groups[step] = {table: rows for table, rows in now.items() if table not in known}
-            self.points += [(step, name) for name in dict.fromkeys(reached.read_text().split())]
-        self.wanted: Contents = contents(Store(str(root)))
-        self.whole = root
-
-    def store(self, name: str = "landed") -> Path:
-        """A fresh copy of what has landed, or of the store before a step."""
-        return Path(shutil.copytree(self.folder / name, self.folder / f"root-{next(self._numbers)}"))
-
-    def child(self, root: Path, *, fault: str = "", steps: tuple[str, ...] = PIPELINE) -> Child:
-        return Child(self.folder / "said", stand.attached, str(root), steps, fault=fault)
-
-    def killed(self, root: Path, point: str) -> Death:
-        """Kill the driver at a point; the store is left as it is."""
-        child = self.child(root, fault=f"kill:{point}")
-        fired = child.exit_code() == -signal.SIGKILL and child.fired(point)
         self.quiesce()
-        return Death(point, "kill", fired, equal=True, faults=self.torn(root))
 
-    def killed_after(self, root: Path, seconds: float) -> Death:
-        """Kill the driver at a moment; it may have ended before."""
-        fired = self.child(root).kill_after(seconds)
-        self.quiesce()
-        return Death(f"{seconds:.3f} s", "kill", fired, equal=True, faults=self.torn(root))
+    # --- stores and drivers -------------------------------------------------------------------------------
 
-    def raised(self, root: Path, point: str) -> Death:
-        """Raise at a point, in this process."""
-        os.environ[VARIABLE], fired = f"raise:{point}", False
-        try:
-            stand.run_all(self.spark, root)
-        except InjectedFault:
-            fired = True
-        finally:
-            del os.environ[VARIABLE]
-        return Death(point, "raise", fired, equal=True, faults=self.torn(root))
-
-    def without_workers(self, step: str, point: str) -> Death:
-        """Kill all Python workers while the driver stands at a point; run the step again should it fail of that."""
-        root = self.store(f"before-{step}")
-        child = self.child(root, fault=f"stop:{point}", steps=(step,))
-        child.await_stop()
-        workers = python_workers(self._jvm_pid())
-        for worker in workers:
-            os.kill(worker, signal.SIGKILL)
-        child.signal(signal.SIGCONT)
-        faults = [] if child.exit_code() == 0 else self._rerun(root, (step,))
-        upto = PIPELINE[: PIPELINE.index(step) + 1]
-        wanted = {table: rows for name in upto for table, rows in self.groups[name].items()}
-        return Death(point, "worker", bool(workers), contents(Store(str(root))) == wanted, faults)
-
-    def finished(self, root: Path) -> Death:
-        """Let a driver go to the end, and compare."""
-        faults = self._rerun(root, PIPELINE)
-        return Death(
-            "the end", "end", fired=True, equal=contents(Store(str(root))) == self.wanted, faults=faults
+    def store(self, step: str) -> Path:
+        """A fresh copy of the store as it stands before a step."""
+        return Path(
+            shutil.copytree(self.folder / f"before-{step}", self.folder / f"root-{next(self._numbers)}")
         )
 
-    def _rerun(self, root: Path, steps: tuple[str, ...]) -> list[str]:
+    def child(self, root: Path, step: str, *, fault: str = "") -> Child:
+        return Child(self.folder / "said", stand.attached, str(root), (step,), fault=fault)
+
+    def waiting(self, root: Path, step: str, *, fault: str = "") -> Child:
+        """A driver that is attached, and stands still before the step."""
+        child = Child(self.folder / "said", stand.attached_late, str(root), (step,), fault=fault)
+        child.await_stop()
+        return child
+
+    # --- deaths -------------------------------------------------------------------------------------------
+
+    def struck(self, root: Path, step: str, point: str, kind: str) -> Death:
+        """End a driver at a point, by SIGKILL or by an exception; the store is left as it is."""
+        fired = self._killed(root, step, point) if kind == "kill" else self._raised(root, step, point)
+        return Death(f"{step}: {point}", kind, fired, equal=None, faults=self.torn(root, step))
+
+    def _killed(self, root: Path, step: str, point: str) -> bool:
+        child = self.child(root, step, fault=f"kill:{point}")
+        fired = child.exit_code() == -signal.SIGKILL and child.fired(point)
+        self.quiesce()
+        return fired
+
+    def _raised(self, root: Path, step: str, point: str) -> bool:
+        """Raise in this process."""
+        os.environ[VARIABLE] = f"raise:{point}"
+        try:
+            stand.run_all(self.spark, root, (step,))
+        except InjectedFault:
+            return True
+        finally:
+            del os.environ[VARIABLE]
+        return False
+
+    def killed_after(self, root: Path, step: str, seconds: float) -> Death:
+        """Kill the driver so long after a step began; it may have ended before. Says behind which point."""
+        reached = self.folder / "reached"
+        reached.unlink(missing_ok=True)
+        child = self.waiting(root, step, fault=f"list:{reached}")
+        child.signal(signal.SIGCONT)
+        fired = child.kill_after(seconds)
+        self.quiesce()
+        last = reached.read_text().split()[-1] if reached.exists() else "its begin"
+        return Death(f"{step}: {last}", "kill", fired, equal=None, faults=self.torn(root, step))
+
+    def without_workers(self, step: str) -> Iterator[Death]:
+        """Kill all Python workers whenever the driver stands at a point; run the step again should it fail of that."""
+        root = self.store(step)
+        child = self.child(root, step, fault="stop:*")
+        struck = []
+        while child.stops():
+            self._work_in_python()
+            struck.append((_FIRED.findall(child.said.read_text())[-1], self.kill_workers()))
+            child.signal(signal.SIGCONT)
+        code = child.exit_code()
+        end = self.finished(root, step, faults=[] if code in {0, 1} else [child.said.read_text()[-1500:]])
+        seen = {point for point, _ in struck}
+        for point, killed in struck:
+            yield Death(f"{step}: {point}", "worker", killed > 0, end.equal, end.faults)
+        for point in self.points[step]:
+            if point not in seen:
+                yield Death(f"{step}: {point}", "worker", fired=False, equal=end.equal)
+
+    def without_workers_at_work(self, step: str, number: int) -> Death:
+        """Kill the first Python workers that the step is given, as soon as they are forked; run it again should it fail.
+
+        It counts as fired if tasks failed of it. More than three of one task fail the step.
+        """
+        root, failed, killed = self.store(step), self._failed_tasks(), 0
+        self._work_in_python()
+        daemons = children(self._jvm_pid())
+        self.kill_workers()
+        child = self.child(root, step)
+        while child.is_alive:
+            for worker in [pid for daemon in daemons for pid in children(daemon)]:
+                killed += killed < number and _kill(worker)
+            child.wait(0.002 if killed < number else 60)
+        code = child.exit_code()
+        end = self.finished(root, step, faults=[] if code in {0, 1} else [child.said.read_text()[-1500:]])
+        where = f"{step}: {killed} at work" if killed else f"{step}: none at work"
+        return Death(where, "worker", self._failed_tasks() > failed, end.equal, end.faults)
+
+    # --- what is left -------------------------------------------------------------------------------------
+
+    def finished(self, root: Path, step: str, faults: list[str] | None = None) -> Death:
+        """Let a driver go to the end of the step, and compare what is published behind it."""
         said = []
         for _ in range(_MOST_RERUNS):
-            child = self.child(root, steps=steps)
+            child = self.child(root, step)
             if child.exit_code() == 0:
-                return self.torn(root)
+                break
             said.append(child.said.read_text()[-1500:])
-        return said
+        else:
+            said += ["the step did not come to its end"]
+        equal = contents(root) == self.behind[step]
+        return Death(f"{step}: its end", "end", True, equal, [*(faults or []), *said])
 
-    def torn(self, root: Path) -> list[str]:
-        """The tables of a step that are published without the others of it, or hold other rows."""
-        now = contents(Store(str(root)))
-        found = []
-        for step, group in self.groups.items():
-            there = {table: now[table] for table in group if table in now}
-            if there and there != group:
-                odd = [table for table in group if there.get(table) != group[table]]
-                found.append(f"{step}: {', '.join(odd)}")
-        return found
+    def torn(self, root: Path, step: str) -> list[str]:
+        """What is published that belongs neither before nor behind the step."""
+        place = PIPELINE.index(step)
+        before = self.behind[PIPELINE[place - 1]] if place else {}
+        return [f"{step}: {odd}" for odd in torn(contents(root), before, self.behind[step])]
 
     # --- the JVM ------------------------------------------------------------------------------------------
 
     def quiesce(self) -> None:
         """Return when nothing that a dead driver began is under way in the JVM."""
         until = time.monotonic() + _QUIET_SECONDS
-        while self._threads() - self._quiet:
+        while busy := self._at_work():
             self.spark.sparkContext.cancelAllJobs()
-            assert time.monotonic() < until, f"the JVM is still at work: {self._threads() - self._quiet}"
+            assert time.monotonic() < until, f"the JVM is still at work: {busy}"
             time.sleep(0.02)
 
-    def _threads(self) -> set[str]:
-        """The JVM's threads that serve a driver, or were made by one."""
-        threads = str(self.spark._jvm.java.lang.Thread.getAllStackTraces().keySet().toString())
-        return set(re.findall(r"Thread\[#\d+,Thread-\d+,|Thread\[Thread-\d+,", threads))
+    def _at_work(self) -> list[str]:
+        """What the JVM's threads do that serve another driver, or were made by one and have not ended their work."""
+        java = self.spark._jvm.java.lang
+        found = []
+        for thread in java.Thread.getAllStackTraces():
+            if not _SERVES.fullmatch(name := str(thread.getName())) or name in self._quiet:
+                continue
+            told = java.management.ManagementFactory.getThreadMXBean().getThreadInfo(thread.getId(), 8)
+            if (
+                told is not None and _IDLE not in told.toString()
+            ):  # a thread of a pool waits a minute for more
+                found.append(str(told.toString()))
+        return found
+
+    def _work_in_python(self) -> None:
+        """Have the JVM keep Python workers, which the next task in Python is given."""
+        rows = self.spark.range(1, numPartitions=1)
+        rows.mapInArrow(lambda batches: batches, rows.schema).collect()
+
+    def _failed_tasks(self) -> int:
+        executors = self.spark.sparkContext._jsc.sc().statusStore().executorList(False)
+        return sum(int(executors.apply(place).failedTasks()) for place in range(executors.size()))
+
+    def kill_workers(self) -> int:
+        """Kill the Python workers of the JVM, which its daemon has forked; return how many there were."""
+        return sum(_kill(pid) for daemon in children(self._jvm_pid()) for pid in children(daemon))
 
     def _jvm_pid(self) -> int:
         return int(self.spark._jvm.java.lang.ProcessHandle.current().pid())
 
 
-def python_workers(jvm: int) -> list[int]:
-    """The Python workers of a JVM: what its daemon has forked."""
-    parents = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-    daemons = {pid for pid, parent in parents.items() if parent == jvm}
-    return [pid for pid, parent in parents.items() if parent in daemons]
+def torn(now: Contents, before: Contents, behind: Contents) -> list[str]:
+    """Tables with rows of neither, tables that are gone, some of a step's tables without the others, and aliases of nothing.
+
+    The registry may hold more or less than before and behind: versions come one by one, not with a publish.
+    """
+    tables = {name for name in {*now, *before, *behind} if name != REGISTRY}
+    odd = [
+        f"{name} is gone" if name not in now else f"{name} holds other rows"
+        for name in sorted(tables)
+        if now.get(name) not in (before.get(name), behind.get(name))
+    ]
+    new = {name for name in tables if before.get(name) != behind.get(name)}
+    there = {name for name in new if now.get(name) == behind.get(name)}
+    if there and there != new:
+        odd.append(f"{', '.join(sorted(there))} without {', '.join(sorted(new - there))}")
+    rows = [json.loads(row) for row in now.get(REGISTRY, []) if row.startswith("[")]
+    versions = {(row[1], row[2]) for row in rows if row[0] == "versions"}
+    aliases = [row[1:] for row in rows if row[0] == "aliases"]
+    return odd + [
+        f"alias {alias} of {name} names no version"
+        for name, alias, version in aliases
+        if (name, version) not in versions
+    ]
 
 
-def in_order(points: list[tuple[str, str]]) -> Iterator[str]:
-    """The points of a run with those of the recovery that a death behind a write leads to."""
-    for _, point in points:
+def children(pid: int) -> list[int]:
+    """The child processes of a process."""
+    return [
+        int(child)
+        for listed in Path(f"/proc/{pid}/task").glob("*/children")
+        for child in listed.read_text().split()
+    ]
+
+
+def _kill(pid: int) -> int:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+        return 1
+    return 0
+
+
+def in_order(points: list[str]) -> Iterator[str]:
+    """The points of a step with those of the recovery that a death behind a write leads to."""
+    for point in points:
         yield point
         if point.startswith("write.") and point.endswith(".after"):
             table = point.removeprefix("write.").removesuffix(".after")
             yield f"restore.{table}.before"
             yield f"restore.{table}.after"
-
-
-def moments(seconds: Mapping[str, float], dice: random.Random) -> Iterator[float]:
-    """Moments within a step of an undisturbed run; now and then one that lets the step end."""
-    while True:
-        yield dice.uniform(0, 1.1) * seconds[dice.choice(list(seconds))]

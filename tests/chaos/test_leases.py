@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from featurelib.errors import LeaseHeld
-from featurelib.tables import Store, acquire, log, rows_of
-from tests.chaos import till, work
+from featurelib.tables import Store, acquire, rows_of
+from tests.chaos import stand, till, work
 from tests.chaos.processes import Child, preload
+from tests.chaos.writers import written
 
 STARTS, HOLDERS, WRITERS, COMMITS = 100, 50, 8, 12
 
@@ -31,16 +32,54 @@ def test_of_a_hundred_starts_one_runs(tmp_path: Path) -> None:
         for number in range(STARTS)
     ]
     gate.touch()
-    refused = []
-    while len(refused) < STARTS - 1:
-        refused = [child for child in children if not child.is_alive]
-        assert len(refused) < STARTS
-        time.sleep(0.02)
+    refused = ended_but_one(children)
     Path(f"{gate}.end").touch()
     codes = [child.exit_code() for child in children]
 
     assert sorted(codes) == [0] + [75] * (STARTS - 1)
     assert all("pipeline 'till' is run by start-" in child.said.read_text() for child in refused)
+
+
+_JAVA = """#!/bin/sh
+echo started >> {told}
+while [ ! -e {gate}.end ]; do sleep 0.05; done
+exit 1
+"""
+
+
+def test_of_a_hundred_commands_one_starts_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred cron jobs say ``featurelib run`` at one moment: one starts a JVM, 99 exit with 75 and start none.
+
+    The JVM is a script that waits until all others have ended, and then fails: so the one exits with 1.
+    """
+    preload("tests.chaos.work", "featurelib.cli", "featurelib.pipeline.steps")
+    gate, told, java = tmp_path / "gate", tmp_path / "told", tmp_path / "java" / "bin" / "java"
+    java.parent.mkdir(parents=True)
+    java.write_text(_JAVA.format(told=told, gate=gate))
+    java.chmod(0o755)
+    monkeypatch.setenv("JAVA_HOME", str(java.parents[1]))
+    stand.land(tmp_path / "root")
+    said = ["run", "--as-of", "2024-01-10", "--pipeline", str(tmp_path / "root/conf/stand")]
+    said += ["-c", f"root={tmp_path / 'root'}"]
+    children = [Child(tmp_path / f"said{number}", work.command, str(gate), *said) for number in range(STARTS)]
+    gate.touch()
+    refused = ended_but_one(children)
+    Path(f"{gate}.end").touch()
+    codes = [child.exit_code() for child in children]
+
+    assert sorted(codes) == [1] + [75] * (STARTS - 1), children[codes.index(1)].said.read_text()
+    assert all("pipeline 'stand' is run by pipeline-20240110-" in child.said.read_text() for child in refused)
+    assert told.read_text() == "started\n"
+
+
+def ended_but_one(children: list[Child]) -> list[Child]:
+    """Wait until one is left, and return the others."""
+    ended: list[Child] = []
+    while len(ended) < len(children) - 1:
+        ended = [child for child in children if not child.is_alive]
+        assert len(ended) < len(children), ended[0].said.read_text()
+        time.sleep(0.02)
+    return ended
 
 
 SLEEPS = (
@@ -92,20 +131,9 @@ def test_holders_that_slept_past_their_lease_add_no_row(tmp_path: Path) -> None:
 
 def test_every_acknowledged_commit_is_in_the_log(tmp_path: Path) -> None:
     """Eight processes write to one table: versions follow each other, none is given twice, and no row is lost."""
-    store = Store(str(tmp_path))
-    children = [
-        Child(tmp_path / f"said{number}", work.writer, store.root, f"writer{number}", COMMITS)
-        for number in range(WRITERS)
-    ]
-    assert [child.exit_code() for child in children] == [0] * WRITERS
-    acknowledged = [
-        int(line) for path in tmp_path.glob("acknowledged-*") for line in path.read_text().split()
-    ]
-    in_log = [commit.version for commit in log.commits_after(store.path(till.DIARY), -1)]
-    assert sorted(acknowledged) == list(range(1, WRITERS * COMMITS + 1))
-    assert in_log == list(range(WRITERS * COMMITS, -1, -1))
-    rows = {(row["run_id"], row["step"]) for row in rows_of(store, till.DIARY)}
-    assert len(rows) == len(rows_of(store, till.DIARY)) == WRITERS * COMMITS
+    found = written(tmp_path, writers=WRITERS, commits=COMMITS)
+    assert found.faults == []
+    assert len(found.acknowledged) == len(found.in_log) == len(found.rows) == WRITERS * COMMITS
 
 
 def test_a_lease_of_the_future_is_named(tmp_path: Path) -> None:

@@ -41,6 +41,15 @@ def writer(root: str, name: str, commits: int) -> None:
             file.write(f"{version}\n")
 
 
+def command(gate: str, *arguments: str) -> None:
+    """Wait for the gate, then do what the console command does with these arguments, its exit included."""
+    from featurelib.cli import main
+
+    while not Path(gate).exists():
+        time.sleep(0.01)
+    main(list(arguments))
+
+
 def overlapping(root: str) -> None:
     """The step ingest of the cafe, by a driver without Spark: it is to be refused before it needs it."""
     from featurelib.pipeline.context import Context

@@ -25,7 +25,7 @@ def seen(store: Store) -> tuple[list[tuple[object, ...]], list[tuple[object, ...
 
 
 def test_a_fault_point_does_nothing_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the named point fires, and with ``@2`` only the second time it is reached."""
+    """Only the named point fires, and with ``@2`` only the second time it is reached; ``*`` is every point."""
     monkeypatch.delenv(VARIABLE, raising=False)
     fault_point("here")
     monkeypatch.setenv(VARIABLE, "raise:here@2")
@@ -33,6 +33,10 @@ def test_a_fault_point_does_nothing_unless_asked(monkeypatch: pytest.MonkeyPatch
     fault_point("here")
     with pytest.raises(InjectedFault, match="here"):
         fault_point("here")
+    monkeypatch.setenv(VARIABLE, "raise:*")
+    for point in ("here", "there", "here"):
+        with pytest.raises(InjectedFault, match=point):
+            fault_point(point)
 
 
 def test_sigkill_at_publish(spark: SparkSession, store: Store, pipeline: Pipeline) -> None:

@@ -15,6 +15,9 @@ import pytest
 
 from featurelib.errors import ConfigError, FeaturelibError, LeaseHeld
 from featurelib.tables import Holder, acquire
+from featurelib.tables import lease as leases
+from featurelib.tables.faults import VARIABLE
+from featurelib.tables.locks import exclusive
 from featurelib.tables.processes import Process, started, this_process
 from tests.storage.conftest import PROJECT
 
@@ -37,12 +40,12 @@ except LeaseHeld as held:
 """
 
 
-def child(folder: Path, run_id: str, ttl: float = 60.0) -> subprocess.Popen[str]:
+def child(folder: Path, run_id: str, ttl: float = 60.0, *, fault: str = "") -> subprocess.Popen[str]:
     """Start a process that takes the lease and keeps it until a line comes on its stdin."""
     return subprocess.Popen(
         [sys.executable, "-c", CHILD, str(folder), run_id, str(ttl)],
         cwd=PROJECT,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        env={**os.environ, "PYTHONPATH": str(PROJECT), VARIABLE: fault},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -82,6 +85,42 @@ def test_an_expired_lease_is_taken_over_and_its_holder_fenced(tmp_path: Path) ->
             act()
     old.release()
     new.check()
+
+
+def test_who_is_stopped_with_a_lock_is_named(tmp_path: Path) -> None:
+    """A process that stands still while it holds a lock keeps others out: they are told its pid after their wait."""
+    holder = child(tmp_path, "stopped", fault="stop:lease.drafted")
+    while Path(f"/proc/{holder.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        time.sleep(0.01)
+    try:
+        with (
+            pytest.raises(LeaseHeld, match=rf"another process \(pid {holder.pid} on .* for 0.1 seconds"),
+            exclusive(tmp_path / "pipe.lock", what="the lease of pipe", timeout_seconds=0.1),
+        ):
+            pass
+    finally:
+        holder.kill()
+        holder.communicate()
+    with exclusive(tmp_path / "pipe.lock", what="the lease of pipe", timeout_seconds=5):
+        pass
+
+
+def test_a_heart_beats_on_behind_a_lock_that_was_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody stopped with the lock does not end the heartbeat of who has the lease: it is renewed when he is gone."""
+    monkeypatch.setattr(leases, "_LOCK_SECONDS", 0.05)
+    lease = acquire(tmp_path, pipeline="pipe", run_id="a", ttl_seconds=0.3)
+    before = (tmp_path / "pipe.json").read_text()
+    with exclusive(tmp_path / "pipe.lock", what="a test"):
+        lease.start_heartbeat()
+        time.sleep(0.5)  # some beats, none of which got the lock
+        assert (tmp_path / "pipe.json").read_text() == before
+    until = time.monotonic() + 30
+    while (tmp_path / "pipe.json").read_text() == before:
+        assert time.monotonic() < until, "the heart stands still"
+        time.sleep(0.01)
+    lease.release()
 
 
 def test_of_several_starts_one_runs(tmp_path: Path) -> None:

@@ -17,9 +17,13 @@ from featurelib.tables import (
     Layout,
     Pin,
     Run,
+    Stamp,
     Store,
+    append_ops,
     begin_run,
+    compact_ops,
     current_version,
+    diaries,
     every_manifest,
     in_partitions,
     is_readable,
@@ -27,6 +31,7 @@ from featurelib.tables import (
     owner,
     published,
     rows_of,
+    snapshot,
     sweep,
 )
 from tests.storage.conftest import DAYS, PROJECT, SCHEMA, TOTALS
@@ -117,6 +122,40 @@ def test_a_sweep_that_was_killed_is_finished_by_the_next(store: Store) -> None:
     assert log_names(store)[0] == f"{9:020}.checkpoint.parquet"
     assert len(list(Path(store.path(DAYS)).glob("*.parquet"))) == 1
     assert rows_of(store, DAYS)[0]["n"] == 12
+
+
+def test_a_diary_of_many_runs_is_merged(store: Store) -> None:
+    """Eight runs leave eight files: they become one with the same rows; later, nothing but that one is left on disk.
+
+    Fewer files are left alone, and so are the manifests, one of which every publish adds.
+    """
+    rows = [{"day": "d1", "n": number} for number in range(8)]
+    layout = Layout(small_files=8)
+    stamp = Stamp("upkeep", "pipe", 1)
+
+    def merged(retention: str = "400d") -> bool:
+        return compact_ops(store, "ops.notes", layout=layout, retention=retention, stamp=stamp)
+
+    def files() -> int:
+        return len(snapshot(store, "ops.notes", current_version(store, "ops.notes")).files)
+
+    for row in rows:
+        assert "ops.notes" not in diaries(store) or not merged()
+        append_ops(store, "ops.notes", [row], schema=SCHEMA, stamp=Stamp(f"run-{row['n']}", "pipe", 1))
+    replaced(store, 1)  # a publish
+    assert diaries(store) == ["ops.notes"]
+    assert files() == 8
+
+    assert merged()
+    assert files() == 1
+    assert sorted(row["n"] for row in rows_of(store, "ops.notes")) == list(range(8))
+    assert not merged()
+    assert len(list(Path(store.path("ops.notes")).glob("*.parquet"))) == 9
+
+    assert not merged("1us")
+    assert len(list(Path(store.path("ops.notes")).glob("*.parquet"))) == 1
+    append_ops(store, "ops.notes", rows[:1], schema=SCHEMA, stamp=stamp)
+    assert len(rows_of(store, "ops.notes")) == 9
 
 
 def test_a_log_with_a_hole_removes_nothing(store: Store) -> None:
