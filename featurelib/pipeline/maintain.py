@@ -63,8 +63,8 @@ def maintain(context: Context, *, now: float | None = None) -> StepResult:
 
     Kept are the published version, every version younger than the table's retention, and every version that a
     training set, a model or a prediction pins, however old. Tables of other pipelines are left to theirs; the
-    diary (``ops``), to which every run adds a file, is everybody's. Manifests stay as they are. Data keys under
-    a key of ``previous_keys`` are wrapped by the key in force.
+    diary (``ops``), to which every run adds a file, is everybody's. Manifests stay as they are. Data keys
+    under a key of ``previous_keys`` are wrapped by the key in force.
 
     Args:
         context: the run's surroundings.
