@@ -41,6 +41,7 @@ setup(
             "mypy",
             "pandas-stubs<3",
             "pytest",
+            "pytest-xdist",
             "ruff",
             "types-PyYAML",
         ],

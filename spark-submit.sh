@@ -325,7 +325,8 @@ run_tests() { # every check runs, whatever the ones before it said
   ruff format --check . || failed=1
   mypy || failed=1
   lint-imports || failed=1
-  pytest || failed=1
+  # Much of a test's time is one thread's, Spark planning: two processes, a JVM each. A file's tests stay together.
+  pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder || failed=1
   return "$failed"
 }
 
