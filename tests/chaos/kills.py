@@ -41,7 +41,12 @@ class Death:
 
     @property
     def is_mended(self) -> bool:
-        return self.fired and self.equal is not False and not self.faults
+        return self.fired and self.is_well
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing is wrong with the tables, fired or not."""
+        return self.equal is not False and not self.faults
 
 
 class Kills:

@@ -24,6 +24,7 @@ from featurelib.pipeline.contents import IDENTITIES
 from featurelib.pipeline.order import PIPELINE
 from featurelib.tables import InjectedFault, Store, published, rows_of
 from featurelib.tables.faults import VARIABLE
+from featurelib.tables.processes import started
 from tests.chaos import stand
 from tests.chaos.kills import Death
 from tests.chaos.processes import Child, preload
@@ -296,12 +297,12 @@ def torn(now: Contents, before: Contents, behind: Contents) -> list[str]:
 
 
 def children(pid: int) -> list[int]:
-    """The child processes of a process."""
-    return [
-        int(child)
-        for listed in Path(f"/proc/{pid}/task").glob("*/children")
-        for child in listed.read_text().split()
-    ]
+    """The living child processes of a process: none that has died and was not waited for yet."""
+    found: list[str] = []
+    for listed in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # a thread that has ended
+            found += listed.read_text().split()
+    return [int(child) for child in found if started(int(child))]
 
 
 def _kill(pid: int) -> int:
