@@ -259,7 +259,9 @@ def test_a_model_is_trained_by_one_process_at_a_time(tmp_path: Path) -> None:
         run.publish()
     context = Context(place.project, till.NO_SPARK, place.as_of, Progress(quiet=True))
     lock = place.store.leases / "models" / "tips.training.lock"
-    refused = pytest.raises(LeaseHeld, match=r"another process \(pid \d+ on .+\) holds the lock for the training of model tips")
+    refused = pytest.raises(
+        LeaseHeld, match=r"another process \(pid \d+ on .+\) holds the lock for the training of model tips"
+    )
     with exclusive(lock, what="the training"), refused:
         train(context)
     assert not (tmp_path / "root" / "outbox").exists()
