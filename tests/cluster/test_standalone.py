@@ -35,8 +35,11 @@ def on(cluster: Cluster) -> list[str]:
     settings = {
         "spark.master": cluster.address,
         "spark.driver_memory": "2g",
-        "spark.conf": "{spark.cores.max: '2', spark.executor.memory: 2g, spark.driver.host: 127.0.0.1,"
-        " spark.driver.bindAddress: 127.0.0.1, spark.ui.enabled: 'false'}",
+        "spark.conf.spark.cores.max": "2",
+        "spark.conf.spark.executor.memory": "2g",
+        "spark.conf.spark.driver.host": "127.0.0.1",
+        "spark.conf.spark.driver.bindAddress": "127.0.0.1",
+        "spark.conf.spark.ui.enabled": "false",
     }
     return [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
 
