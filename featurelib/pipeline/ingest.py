@@ -238,7 +238,7 @@ def _load(
     warnings = _append_counting_warnings(context, run, name, silver)
     passed = _added(context, run, context.names.silver(name))
     if passed != rows_in:
-        bad = encrypted_bad(context, rules.only_bad(judged), name)
+        bad = encrypted_bad(context, rules.only_bad(judged), name, table)
         run.append(completed(bad, run, context.names.quarantine(name)), context.names.quarantine(name))
     quarantined = _added(context, run, context.names.quarantine(name))
     reasons = _reasons(run.read(context.names.quarantine(name)).where(days)) if quarantined else {}

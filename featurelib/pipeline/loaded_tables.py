@@ -90,9 +90,16 @@ def encrypted_silver(context: Context, good: DataFrame, name: str) -> DataFrame:
     return sealed(good, types, ring, silver, subject=_subject(table, received=False))
 
 
-def encrypted_bad(context: Context, judged: DataFrame, name: str) -> DataFrame:
-    """Return bad rows, with the texts that were received, as the quarantine has them; other columns go."""
-    table, quarantine = context.project.tables[name], context.names.quarantine(name)
+def encrypted_bad(context: Context, judged: DataFrame, name: str, table: LandedTable) -> DataFrame:
+    """Return bad rows, with the texts that were received, as the quarantine has them; other columns go.
+
+    Args:
+        context: the run's surroundings.
+        judged: bad rows, with what was received.
+        name: of the table.
+        table: with the columns that it has come to have, undeclared ones too.
+    """
+    quarantine = context.names.quarantine(name)
     whose = _subject(table, received=False)
     subject = F.lit(None).cast("string") if whose is None else whose
     texts = [F.col(f"_received_{column}").alias(column) for column in table.columns]

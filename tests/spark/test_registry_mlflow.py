@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from pathlib import Path
 
 import pytest
@@ -155,8 +156,10 @@ def test_loaded_models_score_as_before(spark, home, pipeline):
     assert ("r", "l", "m", 1, model.sha256, "f00", "champion") == tuple(scored[0])[4:]
 
 
-def test_mlflow_users_can_load_it(home):
+def test_mlflow_users_can_load_it(home, monkeypatch):
     """mlflow.spark and mlflow.pyfunc load what we register, and the signature and example are there."""
+    # pyspark takes a program without a file, as a test's process of several is, for a doctest and ends it.
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", __file__, raising=False)
     import mlflow
     import pandas as pd
 
