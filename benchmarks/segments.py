@@ -44,7 +44,7 @@ def settings_of(trees: int, trials: int) -> FitSettings:
             "learning_rate": SearchRange(log_uniform=(0.05, 0.3)),
         },
     )
-    segments = Segments(by=("carrier",), min_rows=100, learner=learner, trials=trials)
+    segments = Segments(by=("carrier",), min_rows=100, learner=learner, trials=trials, confidence=None)
     return FitSettings(segments, "roc_auc", SEED, PLACES)
 
 

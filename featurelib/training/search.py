@@ -83,8 +83,8 @@ def proposer_of(estimators: Mapping[str, EstimatorSpec], tuning: Tuning) -> Prop
 class TrialSearch:
     """Proposals of either backend, tried by driver threads of ours.
 
-    Proposals depend on the seed and the values alone, however many trials run at a time: number ``n`` has
-    learnt from exactly the trials up to ``n - parallelism``, and waits for the last of them where it must.
+    Proposals depend on the seed and the values alone, however long each trial takes: number ``n`` has learnt
+    from exactly the trials up to ``n - (2 * parallelism - 1)``, and waits for the last of them where it must.
     So do the medians of rungs and ``no_progress``. Only the clock of a limit is not repeatable.
 
     Attributes:

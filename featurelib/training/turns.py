@@ -18,7 +18,7 @@ class Asked:
 
     Attributes:
         trial: the proposal.
-        earlier: the trials up to ``number - parallelism``, the same however long each takes.
+        earlier: the trials up to ``number - lag``, the same however long each takes.
         told: whatever has ended, for estimates of time.
     """
 
@@ -28,7 +28,11 @@ class Asked:
 
 
 class Turns:
-    """Gives proposals in their order, each after exactly the trials up to ``number - parallelism``.
+    """Gives proposals in their order, each after exactly the trials up to ``number - lag``.
+
+    The lag is 1 where trials run one at a time. Beside each other they may be a round further apart than they
+    must (``2 * parallelism - 1``): with ``parallelism`` alone, whoever has had a short trial would wait for
+    the long one beside it.
 
     Args:
         proposer: who proposes.
@@ -48,6 +52,7 @@ class Turns:
         self._proposer = proposer
         self._estimators = dict(estimators)
         self._tuning = tuning
+        self._lag = 2 * tuning.parallelism - 1
         self._is_over = is_over
         self._turn = threading.Condition()
         self._asked = 0
@@ -73,7 +78,7 @@ class Turns:
             self._turn.wait_for(lambda: self._ended or self._is_turn_of(number))
             if self._is_ended():
                 return None
-            for place in range(len(self._earlier), number - self._tuning.parallelism + 1):
+            for place in range(len(self._earlier), number - self._lag + 1):
                 self._proposer.learn(self._told[place])
                 self._earlier.append(self._told[place])
             asked = self._next(number)
@@ -98,7 +103,7 @@ class Turns:
         return self._ended
 
     def _is_turn_of(self, number: int) -> bool:
-        known = all(earlier in self._told for earlier in range(number - self._tuning.parallelism + 1))
+        known = all(earlier in self._told for earlier in range(number - self._lag + 1))
         return self._proposed == number and known
 
     def _next(self, number: int) -> Asked | None:

@@ -125,14 +125,14 @@ def test_the_lesser_of_both_limits_counts():
 
 @pytest.mark.parametrize("parallelism", [1, 3])
 def test_a_search_without_progress_ends(parallelism):
-    """The best is trial 1; four trials later the search ends, having begun no more than run beside it."""
+    """The best is trial 1; four trials later the search ends, having begun no more than two rounds beside it."""
     found = search(
         Tuning(trials=30, parallelism=parallelism, no_progress=4),
         lambda trial: Measured(0.8 if trial.number == 1 else 0.7, 0.5),
     )
 
     assert found.stopped_by == "no_progress"
-    assert len(found.trials) == 6 + parallelism - 1
+    assert len(found.trials) == 6 + 2 * (parallelism - 1)
 
 
 @pytest.mark.parametrize("backend", ["hyperopt", "optuna"])
