@@ -216,7 +216,12 @@ def acquire(
             since=now,
             expires=now + ttl_seconds,
         )
-        _write(path, holder)
+        try:
+            _write(path, holder)
+        except BaseException:  # this process may live on, and nobody would know whose lease it is
+            if _read(path) == holder:
+                _write(path, replace(holder, released=True))
+            raise
     return Lease(path, holder, ttl_seconds=ttl_seconds, clock=clock)
 
 

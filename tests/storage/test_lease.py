@@ -16,7 +16,7 @@ import pytest
 from featurelib.errors import ConfigError, FeaturelibError, LeaseHeld
 from featurelib.tables import Holder, acquire
 from featurelib.tables import lease as leases
-from featurelib.tables.faults import VARIABLE
+from featurelib.tables.faults import VARIABLE, InjectedFault
 from featurelib.tables.locks import exclusive
 from featurelib.tables.processes import Process, started, this_process
 from tests.storage.conftest import PROJECT
@@ -178,3 +178,16 @@ def test_an_unreadable_lease_is_no_free_lease(tmp_path: Path) -> None:
         acquire(tmp_path, pipeline="pipe", run_id="a")
     with pytest.raises(ConfigError, match="pipeline name"):
         acquire(tmp_path, pipeline="../pipe", run_id="a")
+
+
+def test_a_lease_whose_taking_failed_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error behind the lease's write leaves it released: this process lives on, and can take it at once."""
+    monkeypatch.setenv(VARIABLE, "raise:lease.written")
+    with pytest.raises(InjectedFault):
+        acquire(tmp_path, pipeline="cafe", run_id="first")
+    monkeypatch.delenv(VARIABLE)
+
+    lease = acquire(tmp_path, pipeline="cafe", run_id="second")
+
+    assert lease.token == 2
+    lease.release()
