@@ -24,7 +24,8 @@ SLICE_PARAMETERS: Final[dict[str, tuple[float, float]]] = {
     "max_bin": (2, inf),
 }
 """What a slice's learner takes, with the least and the greatest value that xgboost does."""
-_WHOLE = frozenset({"trees", "max_depth", "max_bin"})
+WHOLE: Final = frozenset({"trees", "max_depth", "max_bin"})
+"""Those of them that are whole numbers."""
 _ABOVE = frozenset({"subsample", "column_sample"})
 _OF_CLUSTERS = {
     "workers": "a slice is trained by one thread of one worker: take workers away",
@@ -110,6 +111,6 @@ def _wrong(name: str, value: object) -> str | None:
     if not low <= value <= high or (name in _ABOVE and value == low):
         above = f"above {low:g}" if name in _ABOVE else f"{low:g} or more"
         return f"cannot be: give {above}" + (f", up to {high:g}" if high < inf else "")
-    if name in _WHOLE and value != int(value):
+    if name in WHOLE and value != int(value):
         return "cannot be: give a whole number"
     return None

@@ -14,7 +14,7 @@ from featurelib.config import spec_hash
 from featurelib.derived import feature_names
 from featurelib.errors import FeaturelibError
 from featurelib.pipeline.context import Context, StepResult, Surroundings
-from featurelib.pipeline.encrypted import readable, require_keys
+from featurelib.pipeline.encrypted import read_in_clear, require_keys
 from featurelib.pipeline.reference import write_reference
 from featurelib.pipeline.schemas import struct
 from featurelib.point_in_time.features import AS_OF
@@ -116,8 +116,7 @@ def _chosen(context: Context, run: Run) -> DataFrame:
     """Return the rows of the training set. Grain: a spine row in a part of the split, its label mature."""
     project = context.project
     features = run.read(context.names.features)
-    silver = context.names.silver(project.spine.table)
-    labels = mature_labels(context, readable(context, run.read(silver), silver))
+    labels = mature_labels(context, read_in_clear(context, run, context.names.silver(project.spine.table)))
     labelled = features.join(labels, on=[*project.spine.key, "_day"], how="left")
     split = labelled.withColumn(SPLIT, _part(project.split))
     return split.where(F.col(project.label.name).isNotNull() & F.col(SPLIT).isNotNull())
@@ -185,8 +184,7 @@ def _pending(context: Context, run: Run, days: tuple[date, date] | None) -> int:
     project = context.project
     first, last = bounds_of(project.split)
     moment = F.expr(project.spine.as_of_ts)
-    silver = context.names.silver(project.spine.table)
-    rows = readable(context, run.read(silver), silver)
+    rows = read_in_clear(context, run, context.names.silver(project.spine.table))
     if days is not None:
         rows = rows.where(F.col("_day").between(*(F.lit(day) for day in days)))
     asked = rows.where((moment >= F.lit(first)) & (moment < F.lit(last)))

@@ -26,7 +26,7 @@ from featurelib.pipeline.silver import SilverRows, Span, published_rows
 from featurelib.pipeline.subjects import ROW
 from featurelib.quality.typing import spark_type
 from featurelib.specs import Project
-from featurelib.tables import Store
+from featurelib.tables import Run, Store
 
 MALFORMED = "_malformed"
 _in_arrow: Any = arrow_udf  # its stubs know functions of iterators only
@@ -34,6 +34,7 @@ __all__ = [
     "TABLE",
     "encrypted_types",
     "opened_polars",
+    "read_in_clear",
     "readable",
     "readable_rows",
     "require_keys",
@@ -105,6 +106,11 @@ def readable(context: Surroundings, rows: DataFrame, table: str) -> DataFrame:
     return rows.withColumns(
         {column: _opening(ring, kind, f"{table}.{column}")(column, *ROW) for column, kind in present.items()}
     )
+
+
+def read_in_clear(context: Surroundings, run: Run, table: str) -> DataFrame:
+    """Return the rows of a table as a run reads them, :func:`readable`."""
+    return readable(context, run.read(table), table)
 
 
 def require_keys(context: Surroundings) -> None:

@@ -19,7 +19,7 @@ from featurelib.landing.csv_files import INSPECTED, inspected, received
 from featurelib.landing.files import LandedFile, landed_files
 from featurelib.pipeline.context import Context, StepResult, Surroundings
 from featurelib.pipeline.days import on_days
-from featurelib.pipeline.encrypted import readable
+from featurelib.pipeline.encrypted import read_in_clear
 from featurelib.pipeline.evolution import (
     Arriving,
     arriving,
@@ -229,7 +229,7 @@ def _load(
     table = reads.table
     days, rows_in = on_days(file.day for file in files), sum(row["rows"] for row in ledger)
     _append_bronze(context, run, name, table, files)
-    bronze = readable(context, run.read(context.names.bronze(name)), context.names.bronze(name))
+    bronze = read_in_clear(context, run, context.names.bronze(name))
     judged = _judged(context, bronze.where(days), name, reads)
     shape_judged(context, run, name, table)
     silver = rules.only_good(judged).select(*table.silver_types, *_names(IDENTITY), rules.WARNINGS, "_month")

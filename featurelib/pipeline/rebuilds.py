@@ -14,7 +14,7 @@ from featurelib.derived import feature_names
 from featurelib.pipeline.context import Context
 from featurelib.pipeline.days import in_partitions
 from featurelib.pipeline.definitions import features_hash
-from featurelib.pipeline.encrypted import readable
+from featurelib.pipeline.encrypted import read_in_clear
 from featurelib.pipeline.frames import declared, spine_frame, tie_breakers, with_derived
 from featurelib.pipeline.scans import Pinned, snapshot_scan, source_inputs, spine_input
 from featurelib.pipeline.tiles import engine_limits, with_tiles
@@ -97,8 +97,7 @@ def build_touched(context: Context, run: Run, touched: Touched) -> Part:
     if touched.number * 2 > of:
         return build_days(context, run, touched.days, why=why, how="replace")
     kept = join_identity(present, touched.to_join, project, how="left_anti")
-    silver = context.names.silver(project.spine.table)
-    rows = readable(context, run.read(silver), silver).where(wanted)
+    rows = read_in_clear(context, run, context.names.silver(project.spine.table)).where(wanted)
     spine = join_identity(spine_frame(project, rows), touched.to_join, project, how="left_semi")
     size, between = _extent(spine)
     features, plan = _features(context, run, spine, project.views, between=between)
@@ -160,7 +159,7 @@ def pinned(context: Context, run: Run) -> Pinned:
 
     def at_base(table: str) -> tuple[Snapshot, DataFrame]:
         name = context.names.silver(table)
-        rows = declared(readable(context, run.read(name), name), context.project, table)
+        rows = declared(read_in_clear(context, run, name), context.project, table)
         return snapshot(context.store, name, run.base[name]), rows
 
     return at_base

@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,13 +110,23 @@ def _left(context: Context, name: str, budget: Budget | None) -> TimeLeft | None
     return TimeLeft(lambda: budget.left - after, budget.again)
 
 
+@dataclass(frozen=True)
+class _Search:
+    """What a search is given: where its trials are kept, its time, and the champion it goes on from."""
+
+    journal: Journal
+    left: TimeLeft | None
+    goes_on_from: RegisteredModel | None
+
+
 def _train_one(
     context: Context, name: str, model: ModelSpec, comment: str, left: TimeLeft | None
 ) -> StepResult:
     outbox_id = submission_id(context, name, model)
     tracker = Tracker(context.project.settings.tracking)
     registered = tracker.submitted(name, outbox_id)
-    journal = search_journal(context, name, model)
+    champion = _gone_on_from(context, name, model)
+    journal = search_journal(context, name, model, goes_on_from=champion)
     if registered is not None:
         journal.discard()
     if registered is not None and registered.tags.get(_JUDGED_BY) == spec_hash(model.gate):
@@ -126,7 +136,8 @@ def _train_one(
     )  # also when it is registered: a run that died then did not clear it away
     if registered is None or waits is not None:
         registered = tracker.register(
-            waits or _trained(context, name, model, outbox_id=outbox_id, comment=comment, left=left)
+            waits
+            or _trained(context, name, model, _Search(journal, left, champion), outbox_id, comment=comment)
         )
         journal.discard()
     # Before it is judged, which marks the version as done: a rerun after a crash comes by here again.
@@ -164,15 +175,17 @@ def submission_id(context: Surroundings, name: str, model: ModelSpec) -> str:
     return f"{name}-{_made_from(context, model, but=_NOT_TRAINED)[:16]}"
 
 
-def search_journal(context: Surroundings, name: str, model: ModelSpec) -> Journal:
+def search_journal(
+    context: Surroundings, name: str, model: ModelSpec, *, goes_on_from: RegisteredModel | None = None
+) -> Journal:
     """Return where the trials of a model's search are kept until it is registered.
 
     What the search is made from names it: learners, spaces, tuning and the content of the training set. Its
     limits do not, nor does what happens to the best trial, so that a search goes on with a greater limit.
     """
     search = _made_from(context, model, but=_NOT_TRIED)
-    if (champion := _gone_on_from(context, name, model)) is not None:  # other trees, other outcomes
-        search = hashlib.sha256(f"{search} {champion.sha256}".encode()).hexdigest()
+    if goes_on_from is not None:  # other trees, other outcomes
+        search = hashlib.sha256(f"{search} {goes_on_from.sha256}".encode()).hexdigest()
     return Journal(context.project.settings.work_folder / "searches" / name / f"{search[:16]}.jsonl", search)
 
 
@@ -200,13 +213,7 @@ def outbox_root(context: Context) -> Path:
 
 
 def _trained(
-    context: Context,
-    name: str,
-    model: ModelSpec,
-    *,
-    outbox_id: str,
-    comment: str,
-    left: TimeLeft | None,
+    context: Context, name: str, model: ModelSpec, search: _Search, outbox_id: str, *, comment: str
 ) -> Outbox:
     project, version = context.project, published(context.store)[context.names.training]
     training = read(context.spark, context.store, context.names.training, version=version)
@@ -216,9 +223,9 @@ def _trained(
         training.columns,
         trials=model.tuning.trials,
         champion=_champion(context, name, training) if model.task == "binary" else None,
-        journal=search_journal(context, name, model),
+        journal=search.journal,
     )
-    options = replace(options, left=left, warm=_warm(context, name, model))
+    options = replace(options, left=search.left, warm=_warm(context, search.goes_on_from))
     result = train_model(training, model, name=name, label=project.label.name, options=options)
     record = {**result.to_dict(), "spec": model.model_dump(mode="json")}
     if model.gate.drift is not None:
@@ -284,8 +291,7 @@ def _gone_on_from(context: Surroundings, name: str, model: ModelSpec) -> Registe
     return None if version is None else tracker.version(name, version)
 
 
-def _warm(context: Context, name: str, model: ModelSpec) -> WarmStart | None:
-    champion = _gone_on_from(context, name, model)
+def _warm(context: Context, champion: RegisteredModel | None) -> WarmStart | None:
     if champion is None:
         return None
     check_features(context.project, champion)

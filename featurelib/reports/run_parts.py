@@ -71,15 +71,20 @@ class Numbers(TypedDict):
     quantiles: Mapping[str, float]
 
 
-class Lift(TypedDict):
-    """What a set of features (or so many) is worth on the test rows; the first row is the baseline."""
+class Scores(TypedDict):
+    """What is reached, by an estimator for one: areas of classes, or errors of numbers."""
 
-    name: str
-    features: int | Sequence[str]
     roc_auc: float | None
     pr_auc: float | None
     r2: NotRequired[float | None]
     rmse: NotRequired[float | None]
+
+
+class Lift(Scores):
+    """What a set of features (or so many) is worth on the test rows; the first row is the baseline."""
+
+    name: str
+    features: int | Sequence[str]
 
 
 class Trial(TypedDict):
@@ -92,15 +97,6 @@ class Trial(TypedDict):
     seconds: float | None
     state: str
     reason: NotRequired[str]
-
-
-class Scores(TypedDict):
-    """The best an estimator reached."""
-
-    roc_auc: float | None
-    pr_auc: float | None
-    r2: NotRequired[float | None]
-    rmse: NotRequired[float | None]
 
 
 class Smaller(TypedDict):

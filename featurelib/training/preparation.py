@@ -15,7 +15,7 @@ Only stages that come with ``pyspark.ml`` are used, so a saved model needs no co
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -149,6 +149,11 @@ def _check_type(name: str, kind: T.DataType, *, is_category: bool) -> None:
         )
 
 
+def bins_for(sizes: Iterable[int]) -> int:
+    """Return the bins a tree learner needs for categories of so many values, and one for unknown ones."""
+    return max([_MIN_BINS, *(size + 1 for size in sizes)])
+
+
 def fit_preparation(
     rows: DataFrame,
     *,
@@ -220,7 +225,7 @@ def _fitted(
         common=common.stages,
         forms=fitted,
         places=places,
-        max_bins=max([_MIN_BINS, *(size + 1 for size in common.sizes.values())]),
+        max_bins=bins_for(common.sizes.values()),
         parts={
             **{name: tuple(dict.fromkeys(factors)) for name, factors in inputs.products.items()},
             **dict.fromkeys(inputs.cluster_names, inputs.clusters),

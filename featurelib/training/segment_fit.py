@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from featurelib.errors import ModelGateError
 from featurelib.registry.segment_files import SegmentBooster
+from featurelib.segment_specs import WHOLE
 from featurelib.specs import Segments, Tuning
 from featurelib.training.search import TrialSearch
 from featurelib.training.segment_gains import gain_error, least_gain
@@ -39,7 +40,6 @@ _LOADED = 1_024
 _TREES = 60
 _BINS = 64
 """Of each feature: finding a split costs a pass over all bins, more than over the rows of a small slice."""
-_WHOLE = frozenset({"max_depth", "max_bin"})
 
 
 @dataclass(frozen=True)
@@ -280,7 +280,7 @@ def _trained(given: Any, parameters: Mapping[str, Parameter], *, seed: int) -> B
     from xgboost import train
 
     named = {
-        OF_TREES[name]: int(value) if name in _WHOLE else float(value)
+        OF_TREES[name]: int(value) if name in WHOLE else float(value)
         for name, value in parameters.items()
         if name != "trees"
     }

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from featurelib.errors import FrameError, ModelGateError
 from featurelib.specs import SPLIT
 from featurelib.training import columns
-from featurelib.training.preparation import Preparation
+from featurelib.training.preparation import Preparation, bins_for
 from featurelib.training.stages import COMPONENTS, VECTOR
 from featurelib.training.workshop import AS_OF
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 MINUTE = "yyyy-MM-dd HH:mm"
-_LEAST_BINS = 32
 _PREFIXES = tuple(named("") for named in (columns.index, columns.number, columns.missing))
 
 
@@ -83,7 +82,6 @@ def warm_start(
             "a model of features and products",
             "take warm_start out of the model",
         )
-    sizes = [len(labels) for stage in stages for labels in _labels(stage)]
     preparation = Preparation(
         features=tuple(features),
         categorical=tuple(_bare(name) for name in given if name.startswith(columns.index(""))),
@@ -91,7 +89,7 @@ def warm_start(
         common=stages,
         forms={"tree": ()},
         places={"tree": places},
-        max_bins=max([_LEAST_BINS, *(size + 1 for size in sizes)]),
+        max_bins=bins_for(len(labels) for stage in stages for labels in _labels(stage)),
         parts=parts,
     )
     return WarmStart(version, sha256, learnt_until, preparation, learner.get_booster())
