@@ -9,6 +9,7 @@ import fcntl
 import logging
 import os
 import sqlite3
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,13 +98,14 @@ def _first_use(tracking_uri: str) -> Iterator[None]:
 def _make(database: Path) -> None:
     """Make MLflow's tables in a draft and give it its name when they are whole.
 
-    MLflow makes them by migrations of seconds, and one that was killed half-way can never be gone on with.
+    MLflow makes them by migrations of seconds, and one that was killed half-way can never be gone on with. It
+    remembers in each process which files it has made, so that every draft has a name of its own.
     """
     from mlflow import MlflowClient
 
-    draft = database.with_name(f".{database.name}.draft")
-    for stale in (draft, draft.with_name(f"{draft.name}-journal")):
+    for stale in database.parent.glob(f".{database.name}.*draft*"):
         stale.unlink(missing_ok=True)
+    draft = database.with_name(f".{database.name}.{uuid.uuid4().hex[:8]}.draft")
     uri = f"{_SQLITE}{draft}"
     MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments(max_results=1)
     fault_point("tracking.drafted")
