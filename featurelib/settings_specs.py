@@ -38,13 +38,17 @@ class TrackingSettings(Spec):
     experiment: str = "featurelib"
 
 
+_FEATURES_MIB = 32
+
+
 class TableSettings(Spec):
     """How a table, or all tables of a layer, are kept; what is absent is as for all tables.
 
     Attributes:
         file_mib: the size that files shall have.
         small_files: so many files smaller than a quarter of that, in one partition, are merged.
-        cluster_by: columns whose neighbouring values shall stand together, for those who read few of them.
+        cluster_by: columns whose neighbouring values shall stand together, for those who read few of them;
+            ``as_of_ts`` for the feature table and none for others if None.
         retention: how long a version stays readable after another has taken its place.
     """
 
@@ -60,7 +64,8 @@ class StorageSettings(Spec):
     Attributes:
         compression: codec of Parquet files.
         retention: how long a version stays readable after another has taken its place.
-        file_mib: the size that files shall have.
+        file_mib: the size that files shall have; those of the layer ``features`` at most 32 unless it says so
+            itself, as late data has them written again.
         small_files: so many files smaller than a quarter of that, in one partition, are merged.
         tables: what is otherwise for a layer (``silver``) or a table (``silver.flights``).
     """
@@ -75,12 +80,12 @@ class StorageSettings(Spec):
 
     def of(self, table: str) -> TableSettings:
         """Return what holds for a table: its own settings, then its layer's, then those of all tables."""
-        chosen = [self.tables.get(name, TableSettings()) for name in (table, table.partition(".")[0])]
+        layer = table.partition(".")[0]
+        chosen = [self.tables.get(name, TableSettings()) for name in (table, layer)]
         given = [{k: v for k, v in one if v is not None} for one in chosen]
         everywhere = {
-            "file_mib": self.file_mib,
+            "file_mib": min(self.file_mib, _FEATURES_MIB) if layer == "features" else self.file_mib,
             "small_files": self.small_files,
-            "cluster_by": (),
             "retention": self.retention,
         }
         return TableSettings(**{**everywhere, **given[1], **given[0]})

@@ -12,6 +12,7 @@ from featurelib.errors import ConfigError, nearest
 from featurelib.pipeline.context import Context, StepResult, Surroundings
 from featurelib.pipeline.data_keys import rewrap
 from featurelib.pipeline.pins import UPKEEP, pins
+from featurelib.point_in_time.features import AS_OF
 from featurelib.reports.formats import size
 from featurelib.settings_specs import TableSettings
 from featurelib.tables import (
@@ -165,7 +166,10 @@ def _compact(context: Context, run: Run, table: str) -> bool:
     if table not in run.base:
         return False
     found, settings = snapshot(context.store, table, run.base[table]), _settings(context, table)
-    layout = Layout(settings.file_mib or 128, settings.small_files or 8, settings.cluster_by or ())
+    cluster_by = settings.cluster_by
+    if cluster_by is None:
+        cluster_by = (AS_OF,) if table == context.names.features else ()
+    layout = Layout(settings.file_mib or 128, settings.small_files or 8, cluster_by)
     crowded = layout.crowded(found.files)
     if not crowded:
         return False

@@ -27,6 +27,8 @@ from featurelib.timeline import from_micros
 
 _DESCRIPTION = "One row a prediction: what was known at as_of_ts."
 _PARTITIONS = ("_month",)
+_FILE_ROWS = 25_000
+"""A file holds few days, so that a late event has few rows written again. Delta replaces whole files."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,11 @@ def build_days(
     features, plan = _features(context, run, spine, context.project.views, between=between)
     table = context.names.features
     if how == "rewrite":
-        run.rewrite(features, table, partition_by=_PARTITIONS, description=_DESCRIPTION)
+        _rewrite(run, features, table)
     elif how == "append":
-        run.append(features, table)
+        run.append(_by_time(features), table, file_rows=_FILE_ROWS)
     else:
-        run.write(features, table, replace=in_partitions(days))
+        run.write(_by_time(features), table, replace=in_partitions(days), file_rows=_FILE_ROWS)
     names = tuple(view.name for view in context.project.views)
     return Part(len(feature_names(context.project)), names, size, len(days), why, plan)
 
@@ -101,7 +103,7 @@ def build_touched(context: Context, run: Run, touched: Touched) -> Part:
     spine = join_identity(spine_frame(project, rows), touched.to_join, project, how="left_semi")
     size, between = _extent(spine)
     features, plan = _features(context, run, spine, project.views, between=between)
-    run.write(kept.unionByName(features), table, replace=wanted)
+    run.write(_by_time(kept.unionByName(features)), table, replace=wanted, file_rows=_FILE_ROWS)
     names = tuple(view.name for view in project.views)
     return Part(len(feature_names(project)), names, size, len(touched.days), why, plan, of=of)
 
@@ -122,11 +124,29 @@ def build_columns(context: Context, run: Run, changed: Collection[str]) -> Part:
         features, plan = _features(context, run, snapshot_scan(found, rows), views, between=None)
     else:
         features, plan = _finished(context, rows), None
-    run.rewrite(features, table, partition_by=_PARTITIONS, description=_DESCRIPTION)
+    _rewrite(run, features, table)
     names = tuple(view.name for view in views)
     number = sum(len(view.feature_names) for view in views)
     why = f"definition changed: {', '.join(names) or 'no view'}"
     return Part(number, names, size, days, why, plan)
+
+
+def _rewrite(run: Run, features: DataFrame, table: str) -> None:
+    run.rewrite(
+        _by_time(features),
+        table,
+        partition_by=_PARTITIONS,
+        description=_DESCRIPTION,
+        file_rows=_FILE_ROWS,
+    )
+
+
+def _by_time(features: DataFrame) -> DataFrame:
+    """Put the rows of each task, and so of its files, in order of time.
+
+    Spark sorts by partition before it writes anyway; that sort takes a second column.
+    """
+    return features.sortWithinPartitions(*_PARTITIONS, AS_OF)
 
 
 def _features(

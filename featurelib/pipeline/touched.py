@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import reduce
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -87,9 +87,12 @@ def touched_rows(context: Context, run: Run, stale: Sequence[Stale]) -> Touched 
         found = reduce(DataFrame.unionByName, parts).groupBy(*IDENTITY)
         reasons = F.array_sort(F.array_distinct(F.flatten(F.collect_list(_REASONS)))).alias(_REASONS)
         rows = _cached(found.agg(reasons), caches)
+        used = _cached(_with_uses(context, run, rows), caches)
         run.create(context.names.touched, SCHEMA, description="Feature rows built again for changed data.")
-        run.append(_with_uses(context, run, rows), context.names.touched)
-    return _summary(run.read(context.names.touched).where(F.col("_run_id") == run.run_id))
+        run.append(used, context.names.touched)
+        by_day = _by_day(used)
+    kept = run.read(context.names.touched).where(F.col("_run_id") == run.run_id)
+    return _summary(kept, by_day) if by_day else None
 
 
 def with_key(rows: DataFrame, project: Project) -> DataFrame:
@@ -257,16 +260,17 @@ def _joined(left: DataFrame, right: DataFrame, on: Sequence[str], *, how: str) -
     return left.join(other, on=equal, how=how).drop(*(f"__right_{name}" for name in on))
 
 
-def _summary(rows: DataFrame) -> Touched | None:
+def _by_day(rows: DataFrame) -> list[Row]:
     counts = rows.groupBy("_day").agg(
         F.count(F.lit(1)).alias("number"),
         F.count_if("in_training").alias("training"),
         F.count_if(F.size("_prediction_runs") > 0).alias("predictions"),
         F.array_distinct(F.flatten(F.collect_set(_REASONS))).alias(_REASONS),
     )
-    days = counts.collect()
-    if not days:
-        return None
+    return counts.collect()
+
+
+def _summary(rows: DataFrame, days: Sequence[Row]) -> Touched:
     return Touched(
         rows=rows,
         days=tuple(sorted(day["_day"] for day in days)),

@@ -123,17 +123,23 @@ class Run(Upkeep):
                 {"featurelib.after": str(newest)}, raise_if_not_exists=False, commit_properties=marked(stamp)
             )
 
-    def write(self, frame: DataFrame, table: str, *, replace: str) -> int:
+    def write(self, frame: DataFrame, table: str, *, replace: str, file_rows: int | None = None) -> int:
         """Replace the rows that match a predicate over partitions, or :data:`ALL`; return the version.
+
+        Args:
+            frame: the rows.
+            table: its name.
+            replace: the predicate.
+            file_rows: the most rows of one file, None for any number.
 
         Raises:
             FrameError: the columns differ from the table's, or a row lies outside the predicate.
             LeaseHeld: a newer run of the pipeline has taken over; nothing was written.
         """
         if replace == ALL:
-            return self._write(frame, table, "overwrite", {"partitionOverwriteMode": "static"})
+            return self._write(frame, table, "overwrite", {"partitionOverwriteMode": "static"}, file_rows)
         try:
-            return self._write(frame, table, "overwrite", {"replaceWhere": replace})
+            return self._write(frame, table, "overwrite", {"replaceWhere": replace}, file_rows)
         except AnalysisException as error:
             if error.getCondition() != "DELTA_REPLACE_WHERE_MISMATCH":
                 raise
@@ -143,14 +149,14 @@ class Run(Upkeep):
                 "filter the frame, or widen the predicate to all partitions the frame holds",
             ) from error
 
-    def append(self, frame: DataFrame, table: str) -> int:
-        """Add the rows to the table; return the version.
+    def append(self, frame: DataFrame, table: str, *, file_rows: int | None = None) -> int:
+        """Add the rows to the table, at most ``file_rows`` a file; return the version.
 
         Raises:
             FrameError: the columns differ from the table's.
             LeaseHeld: a newer run of the pipeline has taken over; nothing was written.
         """
-        return self._write(frame, table, "append", {})
+        return self._write(frame, table, "append", {}, file_rows)
 
     def append_rows(self, rows: Rows, table: str) -> int:
         """Add a handful of rows to a table without partitions, written in this process; return the version.
@@ -166,11 +172,17 @@ class Run(Upkeep):
         return self._write_rows(rows, table, "overwrite")
 
     def rewrite(
-        self, frame: DataFrame, table: str, *, partition_by: tuple[str, ...] = (), description: str = ""
+        self,
+        frame: DataFrame,
+        table: str,
+        *,
+        partition_by: tuple[str, ...] = (),
+        description: str = "",
+        file_rows: int | None = None,
     ) -> int:
         """Put the frame in the place of all rows, and its columns in the place of the table's.
 
-        The table is made if it is not there. Return the version.
+        The table is made if it is not there. A file has at most ``file_rows`` rows. Return the version.
 
         Raises:
             LeaseHeld: a newer run of the pipeline has taken over; nothing was written.
@@ -179,7 +191,7 @@ class Run(Upkeep):
         self._make(table, frame.schema, partition_by=partition_by, description=description)
 
         def save(stamp: Stamp) -> None:
-            options = {"overwriteSchema": "true", "partitionOverwriteMode": "static"}
+            options = {"overwriteSchema": "true", "partitionOverwriteMode": "static", **_at_most(file_rows)}
             writer = frame.write.format("delta").mode("overwrite").options(**options)
             writer = writer.options(**txn_options(stamp, table)).partitionBy(*partition_by)
             writer.option("compression", self._store.compression).save(self._store.path(table))
@@ -257,13 +269,21 @@ class Run(Upkeep):
         manifests.append(path, manifest, stamp=self._commits.stamped("publish"))
         fault_point("publish.after")
 
-    def _write(self, frame: DataFrame, table: str, mode: str, options: Mapping[str, str]) -> int:
+    def _write(
+        self,
+        frame: DataFrame,
+        table: str,
+        mode: str,
+        options: Mapping[str, str],
+        file_rows: int | None,
+    ) -> int:
         self._writable(table)
         path = self._store.path(table)
         rows = schemas.fitted(frame, table, self._commits.schema(table))
 
         def save(stamp: Stamp) -> None:
             writer = rows.write.format("delta").mode(mode).options(**options, **txn_options(stamp, table))
+            writer = writer.options(**_at_most(file_rows))
             writer.option("compression", self._store.compression).save(path)
 
         return self._commits.commit(table, f"{mode} {options.get('replaceWhere', '')}".strip(), save)
@@ -292,6 +312,10 @@ class Run(Upkeep):
             raise ConfigError(
                 f"table {table!r} in a run", "a table outside the layer ops", "write it with append_ops"
             )
+
+
+def _at_most(file_rows: int | None) -> dict[str, str]:
+    return {} if file_rows is None else {"maxRecordsPerFile": str(file_rows)}
 
 
 @contextmanager

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from pyarrow import parquet as pq
 from pyspark.sql import functions as F
 
+from featurelib.pipeline import rebuilds
+from featurelib.pipeline.build_features import build_features
 from featurelib.pipeline.steps import run_step
 from featurelib.tables import (
     InjectedFault,
@@ -77,6 +80,30 @@ def test_a_day_of_another_input_lands_late(cafe: Context) -> None:
     assert result.facts["touched"] == {"rows": 4, "training_rows": 4, "predictions": 0}
     assert content_hash(features(cafe)) == from_scratch(cafe)
     assert run_step(cafe, "build_features").is_idle
+
+
+def test_a_late_row_has_files_of_its_days_written_again_alone(
+    cafe: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files hold few rows in order of time: those of days that a late sale does not touch stay as they are."""
+    monkeypatch.setattr(rebuilds, "_FILE_ROWS", 2)
+    build_features(cafe, rebuild=True)
+    version = published(cafe.store)[cafe.names.features]
+    before = snapshot(cafe.store, cafe.names.features, version).files
+    moments = {file.path: pq.read_table(file.path)["as_of_ts"].to_pylist() for file in before}
+    assert max(map(len, moments.values())) == 2
+    assert all(found == sorted(found) for found in moments.values())
+    root = Path(cafe.project.settings.root)
+    land(root, "sales", "2024-01-06", "x,A,cat,100,2024-01-03T10:00:00Z,2024-01-03T09:00:00Z,")
+    run_step(cafe, "ingest")
+
+    run_step(cafe, "build_features")
+
+    assert touched(cafe).keys() == {"A3e", "A4m", "A4e", "A5m"}
+    early = {path for path, found in moments.items() if max(found).day < 3}
+    assert early
+    assert moments.keys() & files_of(cafe, cafe.names.features) == early
+    assert content_hash(features(cafe)) == from_scratch(cafe)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable
 from pyspark.sql import functions as F
 
 from featurelib.errors import FeaturelibError
@@ -194,15 +195,23 @@ def test_tables_that_went_back_are_made_again(cafe: Context) -> None:
     assert content_hash(features(cafe)) == from_scratch(cafe)
 
 
+def zordered(context: Context, table: str) -> list[str]:
+    """The columns by which the newest OPTIMIZE of a table has sorted it, as Delta's history says."""
+    history = DeltaTable(context.store.path(table)).history()
+    newest = next(commit for commit in history if commit["operation"] == "OPTIMIZE")
+    return json.loads(newest["operationParameters"]["zOrderBy"])
+
+
 def test_upkeep_keeps_what_the_training_set_was_made_from(cafe: Context) -> None:
-    """Years later small files are merged, old versions are gone, and Spark reads the pinned ones still."""
+    """Years later small files are merged, old versions are gone, and Spark reads the pinned ones still.
+
+    The feature table's are merged in order of time, as they were written.
+    """
     table, store = cafe.names.features, cafe.store
     pinned = published(store)
     rows = content_hash(read(cafe.spark, store, table, version=pinned[table]))
     project = cafe.project.model_copy(deep=True)
-    storage = project.settings.storage.model_validate(
-        {"tables": {"features": {"small_files": 2, "cluster_by": ["visit_id"]}}}
-    )
+    storage = project.settings.storage.model_validate({"tables": {"features": {"small_files": 2}}})
     settings = project.settings.model_copy(update={"storage": storage})
     cafe = type(cafe)(
         project.model_copy(update={"settings": settings}), cafe.spark, cafe.as_of, cafe.progress
@@ -214,6 +223,7 @@ def test_upkeep_keeps_what_the_training_set_was_made_from(cafe: Context) -> None
     assert result.facts["gone"] == []
     assert published(store)[table] > pinned[table]
     assert len(snapshot(store, table, published(store)[table]).files) == 1
+    assert zordered(cafe, table) == ["as_of_ts"]
     assert content_hash(read(cafe.spark, store, table)) == rows
     assert content_hash(read(cafe.spark, store, table, version=pinned[table])) == rows
     storage = {row["table"]: row for row in result.facts["storage"]}
