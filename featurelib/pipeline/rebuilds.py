@@ -38,7 +38,7 @@ class Part:
     Attributes:
         features: number of features.
         views: the views that were computed; none where columns only went or are derived.
-        rows: rows that were computed.
+        rows: rows that were computed; touched ones that are gone count.
         of: rows of the days together, where not all of them were computed.
         days: days that were written.
         why: the reason, for people.
@@ -101,11 +101,10 @@ def build_touched(context: Context, run: Run, touched: Touched) -> Part:
     kept = join_identity(present, touched.to_join, project, how="left_anti")
     rows = read_in_clear(context, run, context.names.silver(project.spine.table)).where(wanted)
     spine = join_identity(spine_frame(project, rows), touched.to_join, project, how="left_semi")
-    size, between = _extent(spine)
-    features, plan = _features(context, run, spine, project.views, between=between)
+    features, plan = _features(context, run, spine, project.views, between=touched.between)
     run.write(_by_time(kept.unionByName(features)), table, replace=wanted, file_rows=_FILE_ROWS)
     names = tuple(view.name for view in project.views)
-    return Part(len(feature_names(project)), names, size, len(touched.days), why, plan, of=of)
+    return Part(len(feature_names(project)), names, touched.number, len(touched.days), why, plan, of=of)
 
 
 def build_columns(context: Context, run: Run, changed: Collection[str]) -> Part:

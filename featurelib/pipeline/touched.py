@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame, Row
@@ -24,7 +24,7 @@ from featurelib.point_in_time.features import AS_OF, EVENT_TS
 from featurelib.point_in_time.reach import longest_of_views
 from featurelib.specs import Aggregation, FeatureView, Project
 from featurelib.tables import Run
-from featurelib.timeline import LIFETIME
+from featurelib.timeline import LIFETIME, from_micros
 
 KEY = "_key"
 """The key columns of a spine row as one JSON text."""
@@ -53,7 +53,8 @@ class Touched:
     Attributes:
         rows: spine rows, by :data:`IDENTITY`.
         days: the days that hold them.
-        number: of the rows.
+        number: of the rows; those that are gone from the spine count.
+        between: the half-open interval that holds their moments.
         training: how many of them stand in the training set.
         predictions: how many of them were predicted.
         reasons: inputs and what happened to them, as ``weather: late``.
@@ -62,6 +63,7 @@ class Touched:
     rows: DataFrame
     days: tuple[date, ...]
     number: int
+    between: tuple[datetime, datetime]
     training: int
     predictions: int
     reasons: tuple[str, ...]
@@ -263,6 +265,8 @@ def _joined(left: DataFrame, right: DataFrame, on: Sequence[str], *, how: str) -
 def _by_day(rows: DataFrame) -> list[Row]:
     counts = rows.groupBy("_day").agg(
         F.count(F.lit(1)).alias("number"),
+        F.min(F.unix_micros(AS_OF)).alias("first"),
+        F.max(F.unix_micros(AS_OF)).alias("last"),
         F.count_if("in_training").alias("training"),
         F.count_if(F.size("_prediction_runs") > 0).alias("predictions"),
         F.array_distinct(F.flatten(F.collect_set(_REASONS))).alias(_REASONS),
@@ -275,6 +279,10 @@ def _summary(rows: DataFrame, days: Sequence[Row]) -> Touched:
         rows=rows,
         days=tuple(sorted(day["_day"] for day in days)),
         number=sum(day["number"] for day in days),
+        between=(
+            from_micros(min(day["first"] for day in days)),
+            from_micros(max(day["last"] for day in days) + 1),
+        ),
         training=sum(day["training"] for day in days),
         predictions=sum(day["predictions"] for day in days),
         reasons=tuple(sorted({reason for day in days for reason in day[_REASONS]})),
