@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date
 
 from featurelib.derived import feature_names
 from featurelib.errors import ConfigError, FeaturelibError
-from featurelib.pipeline.builds import Built, built, input_tables, write_built
+from featurelib.pipeline.builds import Built, Stale, built, input_tables, write_built
 from featurelib.pipeline.changes import OldVersionGone
 from featurelib.pipeline.context import Context, StepResult
 from featurelib.pipeline.days import ALL_DAYS, DayRange
@@ -143,17 +144,23 @@ def _build_what_changed(
     if rebuild and present:
         work.parts.append(build_days(context, run, present, why="asked for", how="replace"))
     elif stale := before.stale(present, versions):
+        _build_stale(context, run, stale, work)
+    missing = [day for day in wanted if day not in before.days]
+    if missing:
+        work.parts.append(build_days(context, run, missing, why="new", how="append"))
+
+
+def _build_stale(context: Context, run: Run, stale: Sequence[Stale], work: Work) -> None:
+    """Compute the rows that changed data touches, or all of the stale days where nobody can say which."""
+    with ExitStack() as caches:
         try:
-            work.touched = touched_rows(context, run, stale)
+            work.touched = touched_rows(context, run, stale, caches)
         except OldVersionGone as gone:
             days = sorted(day for group in stale for day in group.days)
             why = f"version {gone.version} of {gone.table}, which they were built from, is gone"
             work.parts.append(build_days(context, run, days, why=why, how="replace"))
         if work.touched is not None:
             work.parts.append(build_touched(context, run, work.touched))
-    missing = [day for day in wanted if day not in before.days]
-    if missing:
-        work.parts.append(build_days(context, run, missing, why="new", how="append"))
 
 
 def _result(context: Context, run: Run, work: Work, late: Mapping[str, int]) -> StepResult:

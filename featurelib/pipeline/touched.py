@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import reduce
 
-from pyspark.sql import Column, DataFrame, Row
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -74,27 +74,29 @@ class Touched:
         return F.broadcast(self.rows) if self.number <= _FEW else self.rows
 
 
-def touched_rows(context: Context, run: Run, stale: Sequence[Stale]) -> Touched | None:
+def touched_rows(context: Context, run: Run, stale: Sequence[Stale], caches: ExitStack) -> Touched | None:
     """Write the touched rows of stale days to a table of this run and return them; None for none.
 
     Grain of the table: one row a (run, spine key, ``as_of_ts``, ``_day``).
 
+    Args:
+        context: the run's surroundings.
+        run: the run.
+        stale: groups of days, with what they have seen.
+        caches: what keeps the rows at hand until it is closed.
+
     Raises:
         OldVersionGone: what changed can no longer be said.
     """
-    with ExitStack() as caches:
-        parts = [part for group in stale for part in _touched_parts(context, run, group, caches)]
-        if not parts:
-            return None
-        found = reduce(DataFrame.unionByName, parts).groupBy(*IDENTITY)
-        reasons = F.array_sort(F.array_distinct(F.flatten(F.collect_list(_REASONS)))).alias(_REASONS)
-        rows = _cached(found.agg(reasons), caches)
-        used = _cached(_with_uses(context, run, rows), caches)
-        run.create(context.names.touched, SCHEMA, description="Feature rows built again for changed data.")
-        run.append(used, context.names.touched)
-        by_day = _by_day(used)
-    kept = run.read(context.names.touched).where(F.col("_run_id") == run.run_id)
-    return _summary(kept, by_day) if by_day else None
+    parts = [part for group in stale for part in _touched_parts(context, run, group, caches)]
+    if not parts:
+        return None
+    found = reduce(DataFrame.unionByName, parts).groupBy(*IDENTITY)
+    reasons = F.array_sort(F.array_distinct(F.flatten(F.collect_list(_REASONS)))).alias(_REASONS)
+    rows = _cached(_with_uses(context, run, _cached(found.agg(reasons), caches)), caches)
+    run.create(context.names.touched, SCHEMA, description="Feature rows built again for changed data.")
+    run.append(rows, context.names.touched)
+    return _summary(rows)
 
 
 def with_key(rows: DataFrame, project: Project) -> DataFrame:
@@ -262,7 +264,7 @@ def _joined(left: DataFrame, right: DataFrame, on: Sequence[str], *, how: str) -
     return left.join(other, on=equal, how=how).drop(*(f"__right_{name}" for name in on))
 
 
-def _by_day(rows: DataFrame) -> list[Row]:
+def _summary(rows: DataFrame) -> Touched | None:
     counts = rows.groupBy("_day").agg(
         F.count(F.lit(1)).alias("number"),
         F.min(F.unix_micros(AS_OF)).alias("first"),
@@ -271,10 +273,9 @@ def _by_day(rows: DataFrame) -> list[Row]:
         F.count_if(F.size("_prediction_runs") > 0).alias("predictions"),
         F.array_distinct(F.flatten(F.collect_set(_REASONS))).alias(_REASONS),
     )
-    return counts.collect()
-
-
-def _summary(rows: DataFrame, days: Sequence[Row]) -> Touched:
+    days = counts.collect()
+    if not days:
+        return None
     return Touched(
         rows=rows,
         days=tuple(sorted(day["_day"] for day in days)),
