@@ -26,6 +26,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from featurelib.errors import FrameError, PreconditionError, nearest
+from featurelib.registry.vectors import with_vectors_held
 from featurelib.specs import EstimatorSpec, ModelSpec
 from featurelib.training.columns import double, quoted
 from featurelib.training.estimators import LABEL
@@ -164,7 +165,7 @@ def fit_als(
         seed=seed,
         **given,
     )
-    fitted = learner.fit(indexer.transform(rated))
+    fitted = with_vectors_held(learner.fit(indexer.transform(rated)))
     product = f"_als_product{suffix}"
     known = f"CAST(nanvl({quoted(product)}, NULL) AS DOUBLE)"
     prediction = f"coalesce({known}, {double(mean)}) AS {quoted(f'prediction{suffix}')}"

@@ -105,19 +105,22 @@ def test_a_taste_is_predicted_and_trained_again(stands, user: str, item: str) ->
             "lift_learner: {kind: logistic_regression": "task: regression\n    lift_learner: {kind: linear_regression",
             f"{{line: {LINE}}}": f"{{taste: {taste}}}",
             "tuning: {trials: 1, seed: 7}": "tuning: {trials: 2, seed: 7, metric: rmse}",
-            "gate: {minimum: 0.0}": "gate: {metric: r2, minimum: -1000}\n    review: {explain: [permutation]}",
+            "gate: {minimum: 0.0}": "gate: {metric: r2, minimum: -1000}\n    review: "
+            "{explain: [permutation], intended_use: tips, out_of_scope: bills, owner: waiters}",
         }
     )
     results = {step: run_step(context, step) for step in PIPELINE}
     tracker = Tracker(context.project.settings.tracking)
     registered = tracker.champion("tips")
     recorded = tracker.result(registered)
-    assert list(recorded["feature_types"]) == [user, item]
-    assert [trial["state"] for trial in recorded["trials"]] == ["finished", "finished"]
+    assert recorded["feature_types"].keys() == {user, item}
+    assert [trial["state"] for trial in recorded["trials"]] == ["done", "done"]
     assert recorded["trivial"]["rmse"] > 0
     card = card_of(context.project, "tips")
     assert {one["feature"] for one in card.explanation["permutation"]} == {user, item}
     assert "ROC AUC" not in write_report(context, [results["train"]]).read_text()
+    page = Path(results["train"].facts["card"].removeprefix("model card ")).read_text()
+    assert "RMSE added where a feature" in page
 
     predictions = {
         row["visit_id"]: row["prediction"] for row in rows_of(context.store, context.names.predictions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,12 @@ from pyspark.sql import functions as F
 from featurelib.errors import FrameError, PreconditionError
 from featurelib.model_specs import Gate, LiftStep, ModelSpec, Tuning
 from featurelib.registry.files import check_classes
+from featurelib.registry.vectors import hold_vectors
+from featurelib.review_specs import Review
 from featurelib.specs import EstimatorSpec
 from featurelib.training import als
 from featurelib.training.als import check_als, fit_als
+from featurelib.training.explain import nearness
 from featurelib.training.fit import TrainingOptions, train_model
 
 SCHEMA = "key string, as_of_ts string, customer string, shop long, party double, rating double, _split string"
@@ -207,14 +211,18 @@ def test_the_same_rows_give_the_same_model(rated, monkeypatch, blocks):
 
 
 def test_a_saved_model_is_sparks_own_and_predicts_the_same(spark, rated, tmp_path):
-    """No class of ours is named in its files; loaded, it says the same to the bit of pairs known and unknown."""
+    """No class of ours is in its files; what was loaded says the same to the bit, of all pairs, once they are gone."""
     model = fit_als(rated, TASTE, {"factors": 2, "non_negative": True}, seed=7)
     PipelineModel(stages=[model]).save(f"{tmp_path}/taste")
     check_classes(tmp_path / "taste", what="the model")
     pairs = [(f"u{user}", FAR + item) for user in range(31) for item in range(11)]
+    loaded = PipelineModel.load(f"{tmp_path}/taste")
+    assert predicted(loaded, spark, pairs) == predicted(model, spark, pairs)
+    hold_vectors(loaded)
+    shutil.rmtree(tmp_path / "taste")
 
     assert min(vector.min() for side in vectors(model) for vector in side.values()) >= 0
-    assert predicted(PipelineModel.load(f"{tmp_path}/taste"), spark, pairs) == predicted(model, spark, pairs)
+    assert predicted(loaded, spark, pairs) == predicted(model, spark, pairs)
 
 
 def test_columns_may_have_names_of_sparks_own(spark):
@@ -267,7 +275,8 @@ def test_it_is_tuned_and_put_together_like_any_learner(trained, training):
     values = {name: min(trial.value for trial in tried) for name, tried in trials.items()}
     assert 2 * values["taste"] < values["tree"]
     assert trained.best.kind in {"als", "stacking"}
-    assert trained.evaluation.r2 > 0.5 > 0.1 > max(trained.trivial.r2, trained.baseline.r2)
+    assert max(trained.trivial.r2, trained.baseline.r2) < 0.1
+    assert trained.evaluation.r2 > 0.5
     assert sum(entry.rows for entry in trained.slices) == trained.evaluation.rows
     assert {"customer", "shop"} <= set(trained.features) <= {"customer", "shop", "party"}
     assert trained.importance == ()
@@ -286,11 +295,18 @@ def test_alone_it_reads_users_and_items_only(spark, training):
         rungs=(0.5,),
         rungs_of="iterations",
     )
-    model = model_of({"taste": ESTIMATORS["taste"]}, tuning=tuning)
+    explain = Review(explain=("contributions", "partial_dependence"))
+    model = model_of({"taste": ESTIMATORS["taste"]}, tuning=tuning, review=explain)
     found = train_model(training, model, name="m", label="rating", options=TrainingOptions(key=("key",)))
 
     assert found.feature_types == {"customer": "string", "shop": "bigint"}
     assert len(found.best.folds) == 2
+    explained = found.review["explanation"]
+    assert {one["feature"] for one in explained["permutation"]} == {"customer", "shop"}
+    assert min(one["loss"] for one in explained["permutation"]) > 0
+    shops = next(one for one in explained["partial_dependence"] if one["feature"] == "shop")
+    assert set(shops["values"]) == {FAR + item for item in range(10)}
+    assert len(set(shops["scores"])) == 10
     known, cold = predicted(found.model, spark, [("u1", FAR + 1), ("u1", -5)])
     rows = [row["rating"] for row in training.where("_split != 'test'").collect()]
     assert cold == pytest.approx(np.mean(rows), abs=1e-12) != known
@@ -309,6 +325,17 @@ def test_what_is_no_identity_is_refused_before_anything_is_fitted(training, user
     spec = EstimatorSpec(kind="als", user=user, item="shop")
     with pytest.raises(FrameError, match=told):
         train_model(training, model_of({"taste": spec}), name="m", label="rating")
+
+
+def test_nearness_is_the_error_of_scikit_learn():
+    """Numbers are worth the less the farther they lie, by the root of the mean squared error; no rows are worth none."""
+    from sklearn.metrics import root_mean_squared_error
+
+    draw = np.random.default_rng(1)
+    label, guess = draw.normal(size=50), draw.normal(size=50)
+
+    assert nearness(guess, label) == pytest.approx(-root_mean_squared_error(label, guess), rel=1e-12)
+    assert nearness(label[:0], label[:0]) is None
 
 
 def test_nobody_to_learn_from_is_told(rated):
