@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from featurelib.config import spec_hash
-from featurelib.estimator_specs import EstimatorSpec
+from featurelib.estimator_specs import ESTIMATOR_PARAMETERS, EstimatorSpec
 from featurelib.model_specs import Gate, LiftStep, ModelSpec, Tuning
 from featurelib.preparation_specs import ClassWeights, Imputation, Outliers, PreparationSpec, Sampling
 from featurelib.segment_specs import Segments
@@ -166,6 +166,21 @@ def test_users_and_items_are_named_once():
         "dish",
     )
     assert model_of().identities == ()
+
+
+def test_als_takes_its_own_parameters():
+    """Each may be fixed, tuned or overridden at the refit; the ends of its ranges are values it takes."""
+    spaces = {
+        "factors": {"integer": (1, 100)},
+        "reg_param": {"uniform": (0, 1)},
+        "max_iter": {"choice": (5, 10)},
+        "non_negative": {"choice": (True, False)},
+    }
+    values = {"factors": 10, "reg_param": 0, "max_iter": 5, "non_negative": True}
+
+    assert spaces.keys() == values.keys() == ESTIMATOR_PARAMETERS["als"]
+    assert EstimatorSpec(**ALS, space=spaces).space.keys() == spaces.keys()
+    assert EstimatorSpec(**ALS, parameters=values, refit={"max_iter": 20}).parameters == values
 
 
 def test_models_of_slices_are_no_als():
