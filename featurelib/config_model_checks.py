@@ -33,6 +33,7 @@ def check_model(
         if column not in chosen:
             given = f"{column!r} is none of the model's features.{nearest(column, chosen)}"
             draft.refuse((*path, "categorical", index), given, "features only")
+    _check_identities(draft, path, model, features)
     _check_groups(draft, path, model, features)
     _check_budget(draft, path, model)
     for column in chosen:
@@ -74,6 +75,23 @@ def _check_segments(
         elif features[column] not in {*KEY_TYPES, None}:
             given = f"{column!r} is a {features[column]}"
             draft.refuse((*path, "by", index), given, "a text, whole number, boolean or date")
+
+
+def _check_identities(
+    draft: Draft, path: KeyPath, model: ModelSpec, features: Mapping[str, FeatureType | None]
+) -> None:
+    """Users and items are columns of the training set that are texts or whole numbers."""
+    for name, spec in model.estimators.items():
+        for what, column in (("user", spec.user), ("item", spec.item)):
+            place: KeyPath = (*path, "estimators", name, what)
+            if column is None:
+                continue
+            if column not in features:
+                given = f"{column!r} is no spine column or feature.{nearest(column, features)}"
+                draft.refuse(place, given, "a spine column or a feature", "add it to spine.columns")
+            elif features[column] not in {"string", "int", "long", None}:
+                given = f"{column!r} is a {features[column]}"
+                draft.refuse(place, given, "a text or a whole number", "name the column of an identity")
 
 
 def _check_groups(draft: Draft, path: KeyPath, model: ModelSpec, columns: Collection[str]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from math import inf, nan
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -20,6 +22,7 @@ EstimatorKind = Literal[
     "naive_bayes",
     "multilayer_perceptron",
     "factorization_machine",
+    "als",
     "linear_regression",
     "generalized_linear_regression",
     "function",
@@ -52,6 +55,7 @@ ESTIMATOR_PARAMETERS: dict[EstimatorKind, frozenset[str]] = {
     "naive_bayes": frozenset({"smoothing", "model_type"}),
     "multilayer_perceptron": frozenset({"hidden", "max_iter", "learning_rate"}),
     "factorization_machine": frozenset({"factors", "reg_param", "max_iter", "learning_rate"}),
+    "als": frozenset({"factors", "reg_param", "max_iter", "non_negative"}),
     "linear_regression": frozenset({"reg_param", "elastic_net", "max_iter"}),
     "generalized_linear_regression": frozenset({"family", "link", "reg_param", "max_iter"}),
     "function": frozenset(),
@@ -73,6 +77,8 @@ class EstimatorSpec(Spec):
         function: of kind ``function``: ``module:class`` of the pipeline's folder, a learner on one machine.
         members: of kinds made of others: ``average`` and ``stacking`` put these estimators of the model
             together, ``distilled`` teaches the second by the first, ``pruned`` takes trees of its one away.
+        user: of kind ``als``: the column of the training set that says who gave the number.
+        item: of kind ``als``: the column that says to what.
     """
 
     kind: EstimatorKind
@@ -81,6 +87,8 @@ class EstimatorSpec(Spec):
     refit: dict[str, float | int | str | bool] = Field(default_factory=dict)
     function: str | None = unsaid(default=None)
     members: tuple[Name, ...] = unsaid(default=())
+    user: Name | None = unsaid(default=None)
+    item: Name | None = unsaid(default=None)
 
     @model_validator(mode="after")
     def _of_its_kind(self) -> Self:
@@ -113,3 +121,38 @@ class EstimatorSpec(Spec):
                     f" It takes {', '.join(sorted(known))}"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _als(self) -> Self:
+        named = [name for name in ("user", "item") if getattr(self, name) is not None]
+        if named != (["user", "item"] if self.kind == "als" else []):
+            raise ValueError(
+                f"kind {self.kind} names {' and '.join(named) or 'neither user nor item'}: kind als, and "
+                "only it, names both, columns of the training set, as {kind: als, user: customer, item: shop}"
+            )
+        if self.kind != "als":
+            return self
+        if self.user == self.item:
+            raise ValueError(f"als: user and item are both {self.user}, and must be two columns")
+        for name, value in self.values():
+            if (wanted := _wanted_of_als(name, value)) is not None:
+                raise ValueError(f"als: {name} is {value!r}, and can be {wanted}")
+        return self
+
+    def values(self) -> Iterator[tuple[str, float | int | str | bool]]:
+        """Give every value that a fit could get: fixed ones, those of choices, and the ends of ranges."""
+        yield from self.parameters.items()
+        yield from self.refit.items()
+        for name, space in self.space.items():
+            for value in space.choice or space.integer or space.uniform or space.log_uniform or ():
+                yield name, value
+
+
+def _wanted_of_als(name: str, value: object) -> str | None:
+    """Return what ALS takes instead of a value, None where it takes this one."""
+    if name == "non_negative":
+        return None if isinstance(value, bool) else "true or false"
+    number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else nan
+    if name == "reg_param":
+        return None if 0 <= number < inf else "0 or more"
+    return None if number >= 1 and number.is_integer() else "a whole number of 1 or more"

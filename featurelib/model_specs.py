@@ -133,17 +133,28 @@ class ModelSpec(Spec):
         reweighed = self.mitigation is not None and self.mitigation.reweigh
         return reweighed or (self.preparation is not None and self.preparation.is_weighted)
 
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """The columns by which learners of kind ``als`` know users and items, each once."""
+        named = [name for spec in self.estimators.values() for name in (spec.user, spec.item)]
+        return tuple(dict.fromkeys(name for name in named if name is not None))
+
     @model_validator(mode="after")
     def _learners_fit_the_task(self) -> Self:
         other: Task = "regression" if self.task == "binary" else "binary"
         for name, spec in {**self.estimators, "lift_learner": self.lift_learner}.items():
+            if spec.kind == "als" and self.task == "binary":
+                raise ValueError(
+                    f"{name}: als predicts a number, such as a rating or an amount, and no probability: make "
+                    "the task regression with that number as label, or take the estimator out"
+                )
             if spec.kind in _ONLY[other]:
                 raise ValueError(f"{name}: {spec.kind} is for task {other}, and the model's is {self.task}")
             if self.is_weighted and spec.kind in _UNWEIGHTED:
                 raise ValueError(
                     f"{name}: {spec.kind} takes no weights, and class_weights, sampling or reweigh need them"
                 )
-        if self.lift_learner.kind in {"function", "multilayer_perceptron", *ENSEMBLES}:
+        if self.lift_learner.kind in {"function", "multilayer_perceptron", "als", *ENSEMBLES}:
             raise ValueError(
                 f"lift_learner: {self.lift_learner.kind} cannot be fitted on parts of the features; take a "
                 "linear or a tree learner"

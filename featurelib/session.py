@@ -52,6 +52,8 @@ REDACTION = {  # what Spark blots out of its event logs, its UI and the plans in
 }
 # A run of minutes on a few cores pays more for optimising compilers and collectors than it gets back.
 _LOCAL_JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m -XX:+UseParallelGC"
+# ALS hands each task the way back to its first turn, which must fit a stack: of 1 MB where nothing is said.
+_DEEP_STACKS = "-Xss8m"
 # An archive that does not fit this Java or its JARs is passed over without a word.
 _MAPPED_CLASSES = "-XX:SharedArchiveFile={} -Xlog:disable -Xlog:all=error:stderr"
 _LOCAL = {  # on one machine a task costs more than its rows: fewer tasks, no servers
@@ -143,6 +145,8 @@ def session_conf(settings: SparkSettings, *, remote: str | None, launched: bool)
     master = settings.master or ("" if launched else "local[*]")
     if master.startswith("local"):
         conf.update(_LOCAL)
+    else:
+        conf["spark.executor.extraJavaOptions"] = _DEEP_STACKS
     return _redacted({**conf, **settings.conf})
 
 
@@ -162,6 +166,7 @@ def _process_conf(settings: SparkSettings) -> dict[str, str]:
     archive = os.environ.get("FEATURELIB_CLASS_ARCHIVE", "") if is_local else ""
     logging = PROJECT / "conf" / "log4j2.properties"
     options = [
+        _DEEP_STACKS,
         *([_LOCAL_JAVA] if is_local else []),
         *([_MAPPED_CLASSES.format(shlex.quote(archive))] if archive and Path(archive).is_file() else []),
         *(["-Dlog4j2.configurationFile=" + shlex.quote(str(logging))] if logging.is_file() else []),

@@ -71,7 +71,7 @@ def impact(project: Project, table: str, columns: Collection[str]) -> Impact:
     models = [
         name
         for name, model in project.models.items()
-        if label or set(select_names(model.features, names)) & (found | spine)
+        if label or {*select_names(model.features, names), *model.identities} & (found | spine)
     ]
     return Impact(
         table,

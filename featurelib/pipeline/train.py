@@ -229,7 +229,8 @@ def _trained(
     result = train_model(training, model, name=name, label=project.label.name, options=options)
     record = {**result.to_dict(), "spec": model.model_dump(mode="json")}
     if model.gate.drift is not None:
-        record["review"] |= _drift(context, training, result.features)
+        numbers = [feature for feature in result.features if feature not in model.identities]
+        record["review"] |= _drift(context, training, numbers)
         record["review"]["figures"] |= {"drift": record["review"]["drift"]["greatest"]}
     packages = package_versions()
     submission = Submission(

@@ -19,6 +19,7 @@ from featurelib.registry.files import NATIVE, check_model_files, model_files
 from featurelib.registry.flavor import EXAMPLE, signature_types, write_mlflow_model
 from featurelib.registry.outbox import RESULT, Outbox, Submission, discard, read_outbox
 from featurelib.registry.segment_files import SegmentModels, read_segments, slice_row
+from featurelib.registry.vectors import hold_vectors
 from featurelib.registry.versions import (
     CHAMPION,
     SHA256,
@@ -157,6 +158,7 @@ class Tracker:
 
         with self._checked(registered) as folder:
             pipeline = PipelineModel.load((folder / NATIVE).as_uri())
+            hold_vectors(pipeline)
             types = signature_types(folder)
             segments = read_segments(folder / NATIVE, what=f"model {registered.name}")
         return LoadedModel(

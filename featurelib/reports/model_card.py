@@ -245,7 +245,8 @@ def _explained(card: ModelCard) -> dict[str, Any]:
         what = f"Mean absolute contribution to the log-odds, exact, of {found['rows']:,} test rows."
     elif found.get("permutation"):
         pairs = [(one["feature"], one["loss"] or 0.0) for one in found["permutation"]]
-        what = f"ROC AUC lost where a feature's values are dealt anew, on {found['rows']:,} test rows."
+        lost = "RMSE added" if card.task == "regression" else "ROC AUC lost"
+        what = f"{lost} where a feature's values are dealt anew, on {found['rows']:,} test rows."
     else:
         pairs = [(name, share) for name, share in card.importance]
         what = "Share of the model's own weights."

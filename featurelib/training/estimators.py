@@ -150,6 +150,11 @@ class Surroundings:
         }
 
 
+def reads_vector(spec: EstimatorSpec) -> bool:
+    """Return whether the estimator learns from a vector of the features, as all but ALS do."""
+    return spec.kind != "als"
+
+
 def form_of(spec: EstimatorSpec) -> Form:
     """Return which vector the estimator learns from."""
     return "tree" if spec.kind in {*_TREES, "xgboost"} else "linear"

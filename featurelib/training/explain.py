@@ -43,6 +43,7 @@ _LIME_WIDTH = 0.75
 _LIME_RIDGE = 1e-3
 
 Score = Callable[[pa.Table], Floats]
+Quality = Callable[[Floats, Floats], float | None]
 
 
 @dataclass(frozen=True)
@@ -101,12 +102,15 @@ def sampled_rows(
 
 
 def scoring(pipeline: PipelineModel, like: DataFrame) -> Score:
-    """Return what scores a table of raw features, in the order of its rows."""
+    """Return what scores a table of raw features, in the order of its rows: a probability, or a number."""
     spark = like.sparkSession
 
     def score(rows: pa.Table) -> Floats:
         numbered = rows.append_column(_VARIANT, pa.array(np.arange(len(rows))))
-        scored = with_score(pipeline.transform(spark.createDataFrame(numbered))).select(_VARIANT, SCORE)
+        made = pipeline.transform(spark.createDataFrame(numbered))
+        is_class = "probability" in made.columns
+        scored = with_score(made) if is_class else made.withColumn(SCORE, F.col("prediction"))
+        scored = scored.select(_VARIANT, SCORE)
         return np.asarray(scored.toArrow().sort_by(_VARIANT)[SCORE].to_numpy(), dtype=np.float64)
 
     return score
@@ -116,11 +120,18 @@ def scoring(pipeline: PipelineModel, like: DataFrame) -> Score:
 
 
 def permutation_importance(
-    rows: pa.Table, features: Sequence[str], *, score: Score, seed: int
+    rows: pa.Table, features: Sequence[str], *, score: Score, seed: int, quality: Quality
 ) -> list[dict[str, Any]]:
-    """Return how much ROC AUC is lost where one feature's values are dealt anew, greatest loss first.
+    """Return how much quality is lost where one feature's values are dealt anew, greatest loss first.
 
     All features and repeats are scored in one pass (Breiman, "Random forests", 2001).
+
+    Args:
+        rows: raw features and the label.
+        features: those that are dealt anew, one at a time.
+        score: what scores raw features.
+        seed: of the draws.
+        quality: what scores are worth for the labels, :func:`area` or :func:`nearness`; greater is better.
 
     Returns:
         For each feature its mean ``loss`` over five permutations, and their standard deviation ``spread``.
@@ -135,8 +146,8 @@ def permutation_importance(
             variants.append(_with(plain, name, dealt))
     scores = score(pa.concat_tables(variants)).reshape(len(variants), len(rows))
     label = rows["_label"].to_numpy()
-    areas = [_area(one, label) for one in scores]
-    losses = np.array([np.nan if one is None else (areas[0] or 0.0) - one for one in areas[1:]])
+    worth = [quality(one, label) for one in scores]
+    losses = np.array([np.nan if one is None else (worth[0] or 0.0) - one for one in worth[1:]])
     by_feature = losses.reshape(len(features), _REPEATS)
     found = [
         {"feature": name, "loss": _plain(each.mean()), "spread": _plain(each.std(ddof=1))}
@@ -334,7 +345,13 @@ def _grid(column: pa.ChunkedArray, *, is_category: bool) -> list[Any]:
     return [value.item() for value in np.unique(np.quantile(values, parts, method="inverted_cdf"))]
 
 
-def _area(scores: Floats, label: Floats) -> float | None:
+def nearness(scores: Floats, label: Floats) -> float | None:
+    """Return the root of the mean squared error, negative: what numbers are worth."""
+    return None if not len(label) else -float(np.sqrt(np.mean((scores - label) ** 2)))
+
+
+def area(scores: Floats, label: Floats) -> float | None:
+    """Return the ROC AUC, None where there is one label only: what the scores of classes are worth."""
     _, place = np.unique(-scores, return_inverse=True)
     return roc_auc(sums(place, np.ones(len(label))), sums(place, label))
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _MLLIB = frozenset(
     {"logistic_regression", "random_forest", "gradient_boosted_trees", "decision_tree", "naive_bayes"}
-    | {"multilayer_perceptron", "factorization_machine", "linear_regression"}
+    | {"multilayer_perceptron", "factorization_machine", "linear_regression", "als"}
     | {"generalized_linear_regression"}
 )
 

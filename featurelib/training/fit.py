@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -13,14 +13,15 @@ from pyspark.ml import PipelineModel
 from featurelib.errors import FrameError, PreconditionError, nearest
 from featurelib.specs import SPLIT, CostSettings, EstimatorSpec, LiftStep, ModelSpec, Tuning
 from featurelib.training import estimators
+from featurelib.training.als import check_als
 from featurelib.training.features import candidate_columns, resolve_features
 from featurelib.training.finals import Final, estimator_metrics, refitted, slice_metrics
 from featurelib.training.folds import folded
 from featurelib.training.function_model import Resolve
 from featurelib.training.journal import Journal
-from featurelib.training.learners import Bench, fit_learner, forms_of
+from featurelib.training.learners import Bench, fit_learner, forms_of, identities_of
 from featurelib.training.lift import lift_table, trivial_metrics
-from featurelib.training.preparation import Form, checked_types, importance_by_feature
+from featurelib.training.preparation import checked_types, importance_by_feature
 from featurelib.training.result import TrainingResult
 from featurelib.training.review import Champion, Reviewed, grouped_by, kept_for, review
 from featurelib.training.search import TimeLeft, TrialSearch, limit_of
@@ -174,11 +175,8 @@ def train_model(
             lift, trivial = lift_table(workshop, steps), trivial_metrics(workshop)
         with watch.step("evaluate"):
             best = finals[0]
-            forms = forms_of(best.trial.estimator, usable)
-            importance = _importance(workshop, best, form=forms[0])
-            if slicing is not None:  # models of slices read the trees' vector, whatever their parent reads
-                forms = tuple(dict.fromkeys([*forms, "tree"]))
-            pipeline = PipelineModel(stages=[*workshop.preparation.stages(*forms), best.model])
+            importance = _importance(workshop, best, usable)
+            pipeline, read = _assembled(workshop, best, usable, is_parent=slicing is not None)
         with watch.step("review"):
             reviewed = review(
                 Reviewed(
@@ -189,6 +187,7 @@ def train_model(
                     pipeline=pipeline,
                     label=label,
                     key=options.key,
+                    features=read,
                     importance=importance,
                     champion=options.champion,
                     segments=segments.models if segments is not None else None,
@@ -201,8 +200,8 @@ def train_model(
         name=name,
         label=label,
         model=pipeline,
-        features=workshop.preparation.features,
-        feature_types={feature: types[feature] for feature in workshop.preparation.features},
+        features=read,
+        feature_types={feature: types[feature] for feature in read},
         dropped=workshop.preparation.dropped,
         skipped=skipped,
         rows=workshop.counts,
@@ -263,6 +262,7 @@ def _resolved(
                 f"columns {label}, {AS_OF} and {SPLIT}, the key, the slices and groups of the review",
                 "build the training set with the label and its splits",
             )
+    check_als(training, model, name=name, label=label)
     available = candidate_columns(training.columns, reserved=(label, AS_OF, *options.key))
     features = resolve_features(model.features, available, what=f"model {name}")
     checked_types(training, features=features, categorical=model.categorical)
@@ -294,8 +294,26 @@ def _tuned(
     return replace(searched, trials=(*searched.trials, *ensembles)), smaller
 
 
-def _importance(workshop: Workshop, best: Final, *, form: Form) -> tuple[tuple[str, float], ...]:
+def _assembled(
+    workshop: Workshop, best: Final, usable: Mapping[str, EstimatorSpec], *, is_parent: bool
+) -> tuple[PipelineModel, tuple[str, ...]]:
+    """Return the model from raw columns to predictions, and the columns it reads."""
+    forms = forms_of(best.trial.estimator, usable)
+    if is_parent:  # models of slices read the trees' vector, whatever their parent reads
+        forms = tuple(dict.fromkeys([*forms, "tree"]))
+    stages = workshop.preparation.stages(*forms) if forms else []
+    read = [*(workshop.preparation.features if forms else ()), *identities_of(best.trial.estimator, usable)]
+    return PipelineModel(stages=[*stages, best.model]), tuple(dict.fromkeys(read))
+
+
+def _importance(
+    workshop: Workshop, best: Final, usable: Mapping[str, EstimatorSpec]
+) -> tuple[tuple[str, float], ...]:
     """Return each feature's share of the model's weights; nothing where the learner has no such weights."""
+    forms = forms_of(best.trial.estimator, usable)
+    if not forms:
+        return ()
+    form = forms[0]
     weights = estimators.feature_weights(best.model, places=len(workshop.preparation.places[form]))
     if weights is None:
         return ()

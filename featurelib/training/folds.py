@@ -37,7 +37,7 @@ def folded(
     workshops: list[Workshop] = []
     try:
         if model.tuning.folds is not None:
-            identity = key or (AS_OF, *features)
+            identity = key or (AS_OF, *model.identities, *features)
             hashed = row_hash(identity, seed=model.tuning.seed)
             cuts = fold_frames(training, model.tuning.folds, label=label, hashed=hashed)
             for number, rows in enumerate(cuts, start=1):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from featurelib.specs import EstimatorSpec
 from featurelib.training import estimators
+from featurelib.training.als import fit_als
 from featurelib.training.function_model import LearnerCode, fit_function
 from featurelib.training.stages import Form
 from featurelib.training.tuning import Parameter
@@ -84,6 +85,8 @@ def fit_learner(  # noqa: PLR0913 - what is fitted, on what, with what
             request=_request(workshop, suffix),
         )
         return Fitted(model)
+    if spec.kind == "als":
+        return Fitted(fit_als(rows, spec, parameters, seed=workshop.model.tuning.seed, suffix=suffix))
     watches = watching and estimators.stops_early(spec, parameters)
     learner = workshop.estimator(spec, parameters, at_once=bench.at_once, watched=watches, suffix=suffix)
     if bench.booster is not None:
@@ -122,11 +125,22 @@ def _of_members(
 
 
 def forms_of(name: str, usable: Mapping[str, EstimatorSpec]) -> tuple[Form, ...]:
-    """Return the vectors an estimator, or the members of an ensemble, learn from."""
+    """Return the vectors an estimator, or the members of an ensemble, learn from; ALS alone has none."""
+    members = filter(estimators.reads_vector, members_of(name, usable))
+    return tuple(dict.fromkeys(estimators.form_of(member) for member in members))
+
+
+def identities_of(name: str, usable: Mapping[str, EstimatorSpec]) -> tuple[str, ...]:
+    """Return the columns of users and items that an estimator, or the members of an ensemble, read."""
+    named = [column for member in members_of(name, usable) for column in (member.user, member.item)]
+    return tuple(dict.fromkeys(column for column in named if column is not None))
+
+
+def members_of(name: str, usable: Mapping[str, EstimatorSpec]) -> list[EstimatorSpec]:
+    """Return the learners that predict in an estimator: itself, or its members."""
     spec = usable[name]
     members = [usable[member] for member in spec.members] or [spec]
-    members = members[-1:] if spec.kind == "distilled" else members
-    return tuple(dict.fromkeys(estimators.form_of(member) for member in members))
+    return members[-1:] if spec.kind == "distilled" else members
 
 
 def _request(workshop: Workshop, suffix: str) -> Any:  # noqa: ANN401

@@ -72,7 +72,7 @@ class TrainingResult:
         name: the model's name.
         label: its label column.
         model: takes the raw feature columns and adds ``probability`` (a vector) and ``prediction``.
-        features: the raw feature columns, in order.
+        features: the raw columns that the model reads, in order: features, and users and items of ALS.
         feature_types: the Spark type of each.
         dropped: features left out.
         dropped_because: why each of them was.

@@ -12,9 +12,10 @@ from pyspark.sql import functions as F
 
 from featurelib.registry.segment_files import SegmentModels
 from featurelib.specs import SPLIT, Fairness, ModelSpec
-from featurelib.training import evaluation, explain
+from featurelib.training import evaluation
 from featurelib.training.estimators import LABEL
 from featurelib.training.evaluation import ALL_ROWS, Tally, tallies, with_score
+from featurelib.training.explanation import explanation
 from featurelib.training.fairness import fairness
 from featurelib.training.finals import Final
 from featurelib.training.intervals import compared, intervals, stability, worst
@@ -58,6 +59,7 @@ class Reviewed:
         pipeline: the whole model.
         label: the label column of ``training``.
         key: columns that identify a row.
+        features: the raw columns that the pipeline reads.
         importance: features, the most important first.
         champion: what to compare with, None for nothing.
         segments: models of slices that predict beside it.
@@ -70,6 +72,7 @@ class Reviewed:
     pipeline: PipelineModel
     label: str
     key: tuple[str, ...]
+    features: tuple[str, ...]
     importance: Sequence[tuple[str, float]]
     champion: Champion | None
     segments: SegmentModels | None = None
@@ -79,9 +82,9 @@ class Reviewed:
         return fit_learner(workshop, self.final.trial.estimator, parameters, rows, bench=self.bench).model
 
     @property
-    def form(self) -> Form:
-        """The vector that the model learns from."""
-        return forms_of(self.final.trial.estimator, self.bench.usable)[0]
+    def forms(self) -> tuple[Form, ...]:
+        """The vectors that the model learns from; none of ALS alone."""
+        return forms_of(self.final.trial.estimator, self.bench.usable)
 
     @property
     def model(self) -> ModelSpec:
@@ -127,7 +130,8 @@ def review(found: Reviewed) -> dict[str, Any]:
         ``periods``, ``intervals``, ``stability``, ``decision`` (thresholds and what they come from),
         ``cost``, ``ranking``, ``ranked``, ``learning_curve``, ``fairness``, ``mitigation``, ``explanation``,
         ``champion``, ``seconds_per_1000_rows``, and ``figures``: the numbers a gate may ask about, by name.
-        Of a regression ``periods``, ``decision`` and ``shapes`` (:func:`~.regression_shapes.shapes`).
+        Of a regression ``periods``, ``decision``, ``shapes`` (:func:`~.regression_shapes.shapes`) and
+        ``explanation``.
     """
     if found.model.task == "regression":
         return _of_numbers(found)
@@ -146,7 +150,7 @@ def review(found: Reviewed) -> dict[str, Any]:
         "learning_curve": _learning_curve(found),
         "fairness": _fairness(found, found.final.tallies, own),
         "mitigation": _mitigation(found, own),
-        "explanation": _explanation(found),
+        "explanation": explanation(found),
         "champion": _compared(found),
         "seconds_per_1000_rows": _speed(found),
     }
@@ -161,6 +165,7 @@ def _of_numbers(found: Reviewed) -> dict[str, Any]:
         "intervals": {},
         "decision": {"by": "number", "thresholds": {}},
         "shapes": shapes(predicted, label=LABEL, prediction=PREDICTION, order=ROW_HASH),
+        "explanation": explanation(found),
         "figures": {},
     }
 
@@ -297,44 +302,6 @@ def _learning_curve(found: Reviewed) -> list[dict[str, Any]]:
         area = evaluation.roc_auc(tally.rows, tally.positives)
         curve.append({"share": share, "rows": rows.count(), "roc_auc": area})
     return curve
-
-
-def _explanation(found: Reviewed) -> dict[str, Any] | None:
-    spec = found.model.review
-    if not spec.explain:
-        return None
-    features = found.workshop.preparation.features
-    rows = explain.sampled_rows(
-        found.training, label=found.label, features=features, key=found.key, rows=spec.explain_rows,
-        seed=found.seed,
-    )  # fmt: skip
-    score = explain.scoring(found.pipeline, found.training)
-    # An ensemble or a function has no weights to rank its features by.
-    ranked = [name for name, _ in found.importance] or list(features)
-    top = ranked[: spec.explain_features]
-    exact = explain.has_contributions(found.pipeline)
-    places = found.workshop.preparation.places[found.form]
-    sections: dict[str, Any] = {"rows": len(rows), "background": explain.Background(places).to_dict()}
-    if "contributions" in spec.explain and exact:
-        sections |= _contributions(found, rows, places)
-    if "permutation" in spec.explain or ("contributions" in spec.explain and not exact):
-        sections["permutation"] = explain.permutation_importance(rows, top, score=score, seed=found.seed)
-    if "partial_dependence" in spec.explain:
-        sections["partial_dependence"] = explain.partial_dependence(
-            rows, top, score=score, categorical=found.model.categorical
-        )
-    return sections
-
-
-def _contributions(found: Reviewed, rows: Any, places: Sequence[str]) -> dict[str, Any]:  # noqa: ANN401 - a table of pyarrow
-    background = explain.background_of(found.pipeline, places, found.workshop.sampled())
-    raw = found.training.sparkSession.createDataFrame(rows.drop_columns(["_label"]))
-    explained = explain.contributions(found.pipeline, raw, background)
-    return {
-        "contributions": explain.mean_contributions(explained),
-        "largest_error": max((row.error for row in explained), default=0.0),
-        "background": background.to_dict(),
-    }
 
 
 def _compared(found: Reviewed) -> dict[str, Any] | None:

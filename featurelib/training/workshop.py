@@ -173,13 +173,13 @@ def prepared(  # noqa: PLR0913 - what to take of the frame, part by part
     if model.mitigation is not None:
         slices = (*slices, model.mitigation.group)
     rows = training.where(F.col(SPLIT).isin(*splits)).select(
-        *dict.fromkeys([SPLIT, AS_OF, *slices, *features]),
+        *dict.fromkeys([SPLIT, AS_OF, *slices, *model.identities, *features]),
         F.col(f"`{label}`").cast("double").alias(LABEL),
-        row_hash(key or (AS_OF, *features), seed=model.tuning.seed).alias(ROW_HASH),
+        row_hash(key or (AS_OF, *model.identities, *features), seed=model.tuning.seed).alias(ROW_HASH),
     )
     learners = [*(spec for spec in model.estimators.values() if not spec.members), model.lift_learner]
     learners += [model.segments.learner] if model.segments is not None else []
-    forms = tuple(dict.fromkeys(estimators.form_of(spec) for spec in learners))
+    forms = tuple(dict.fromkeys(map(estimators.form_of, filter(estimators.reads_vector, learners))))
     binary = model.task == "binary"
     counts, means = _checked_splits(rows, label=label, binary=binary, splits=splits)
     plan = Plan(
@@ -201,7 +201,7 @@ def prepared(  # noqa: PLR0913 - what to take of the frame, part by part
     prepared = (
         preparation.transform(rows, in_training=True)
         .select(
-            *dict.fromkeys([SPLIT, AS_OF, *slices]),
+            *dict.fromkeys([SPLIT, AS_OF, *slices, *model.identities]),
             LABEL,
             ROW_HASH,
             is_sampled(model.tuning.sample).alias(_SAMPLED),

@@ -95,6 +95,52 @@ def test_a_number_is_predicted_and_trained_again(stands) -> None:
         explain_rows(context, Request(registered, {"visit_id": predictions[0]["visit_id"]}, "exact"))
 
 
+@pytest.mark.parametrize(("user", "item"), [("shop", "party"), ("visit_id", "shop")])
+def test_a_taste_is_predicted_and_trained_again(stands, user: str, item: str) -> None:
+    """Users and items go from files to predictions and out of a registered model; visits to come are all unknown."""
+    taste = f"{{kind: als, user: {user}, item: {item}, space: {{factors: {{integer: [1, 2]}}}}}}"
+    context = stands(
+        {
+            "value: tip > 0": "value: tip",
+            "lift_learner: {kind: logistic_regression": "task: regression\n    lift_learner: {kind: linear_regression",
+            f"{{line: {LINE}}}": f"{{taste: {taste}}}",
+            "tuning: {trials: 1, seed: 7}": "tuning: {trials: 2, seed: 7, metric: rmse}",
+            "gate: {minimum: 0.0}": "gate: {metric: r2, minimum: -1000}\n    review: "
+            "{explain: [permutation], intended_use: tips, out_of_scope: bills, owner: waiters}",
+        }
+    )
+    results = {step: run_step(context, step) for step in PIPELINE}
+    tracker = Tracker(context.project.settings.tracking)
+    registered = tracker.champion("tips")
+    recorded = tracker.result(registered)
+    assert recorded["feature_types"].keys() == {user, item}
+    assert [trial["state"] for trial in recorded["trials"]] == ["done", "done"]
+    assert recorded["trivial"]["rmse"] > 0
+    card = card_of(context.project, "tips")
+    assert {one["feature"] for one in card.explanation["permutation"]} == {user, item}
+    assert "ROC AUC" not in write_report(context, [results["train"]]).read_text()
+    page = Path(results["train"].facts["card"].removeprefix("model card ")).read_text()
+    assert "RMSE added where a feature" in page
+
+    predictions = {
+        row["visit_id"]: row["prediction"] for row in rows_of(context.store, context.names.predictions)
+    }
+    labels = {
+        row["visit_id"]: (row["tipped"], row["_split"])
+        for row in rows_of(context.store, context.names.training)
+    }
+    assert predictions.keys() >= {visit for visit, (_, split) in labels.items() if split == "test"}
+    learnt = [label for label, split in labels.values() if split != "test"]
+    unknown = {
+        predictions[visit] for visit in predictions if visit not in labels or labels[visit][1] == "test"
+    }
+    assert (unknown == {sum(learnt) / len(learnt)}) == (user == "visit_id")
+    found = reproduce(context, find_run(context.project, registered.run_id))
+    assert found.is_equal
+    assert found.probability == 0.0
+    assert not any(found.differences.values())
+
+
 def test_a_learner_of_the_folder_is_champion_and_challenged(stands) -> None:
     """It is registered without code, predicts by that of the folder, and the next model is compared with it."""
     models = {

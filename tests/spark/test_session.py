@@ -44,6 +44,19 @@ def test_a_session_elsewhere_sends_its_jars(archive: str) -> None:
     assert "spark.driver.extraClassPath" not in conf
 
 
+def test_threads_have_deep_stacks(archive: str) -> None:
+    """Those of a JVM that is started here, and of executors elsewhere: ALS of 40 turns needs 8 MiB."""
+    local = session.session_conf(SparkSettings(), remote=None, launched=False)
+    assert "-Xss8m" in local["spark.driver.extraJavaOptions"]
+    assert "spark.executor.extraJavaOptions" not in local
+    launched = session.session_conf(SparkSettings(), remote=None, launched=True)
+    assert launched["spark.executor.extraJavaOptions"] == "-Xss8m"
+    own = SparkSettings(conf={"spark.executor.extraJavaOptions": "-Xss16m"})
+    assert (
+        session.session_conf(own, remote=None, launched=True)["spark.executor.extraJavaOptions"] == "-Xss16m"
+    )
+
+
 def test_a_missing_archive_is_passed_over(archive: str) -> None:
     """The session starts without it."""
     Path(archive).unlink()

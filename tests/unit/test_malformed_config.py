@@ -207,6 +207,40 @@ def test_an_entity_is_not_told_by_a_double(shop: Path) -> None:
     assert said == ["key 'customer' is a double"]
 
 
+@pytest.mark.parametrize(
+    ("user", "given", "expected"),
+    [
+        ("custmer", "'custmer' is no spine column or feature. Did you mean 'customer'?", "a spine column"),
+        ("spending__amount_mean_1d", "'spending__amount_mean_1d' is a double", "a text or a whole number"),
+        ("returned", "'returned' is no spine column or feature", "a spine column"),
+        ("order_id", None, None),
+    ],
+)
+def test_users_are_columns_of_the_training_set(
+    shop: Path, user: str, given: str | None, expected: str | None
+) -> None:
+    """A name that nothing has, a number with a fraction and the label are no users; a column of the key may be one."""
+    changes = {
+        "  returns:\n": "  returns:\n    task: regression\n",
+        "      forest:\n": f"      taste: {{kind: als, user: {user}, item: weekday}}\n      forest:\n",
+        "trials: 4": "metric: rmse",
+        "mode: enabled": "metric: r2",
+    }
+    text = FILES[MODELS]
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    with changed_project(shop, {MODELS: text}) as folder:
+        if given is None:
+            load_project(folder, environ={})
+            return
+        with pytest.raises(ConfigErrors) as caught:
+            load_project(folder, environ={})
+    (problem,) = caught.value.problems
+    assert problem.path == "models.returns.estimators.taste.user"
+    assert problem.given.startswith(given)
+    assert problem.expected.startswith(expected)
+
+
 PLACES = [
     (PIPELINE, "  as_of_ts: ordered_ts", "  as_of_ts: orderd_ts"),
     (SOURCES, "      dear: per_item > 100", "      dear: per_itm > 100"),

@@ -4,20 +4,33 @@ import pytest
 from pydantic import ValidationError
 
 from featurelib.config import spec_hash
-from featurelib.estimator_specs import EstimatorSpec
+from featurelib.estimator_specs import ESTIMATOR_PARAMETERS, EstimatorSpec
 from featurelib.model_specs import Gate, LiftStep, ModelSpec, Tuning
 from featurelib.preparation_specs import ClassWeights, Imputation, Outliers, PreparationSpec, Sampling
+from featurelib.segment_specs import Segments
 from featurelib.tuning_specs import Folds
 
 LINEAR = EstimatorSpec(kind="logistic_regression")
 TREE = EstimatorSpec(kind="decision_tree")
 BOOSTED = EstimatorSpec(kind="xgboost")
+ALS = {"kind": "als", "user": "customer", "item": "shop"}
+TASTE = EstimatorSpec(**ALS)
 FOLDED = Tuning(folds=Folds(kind="expanding"))
 
 
 def stopping(kind):
     """A learner that stops early."""
     return EstimatorSpec(kind=kind, parameters={"early_stopping_rounds": 3})
+
+
+RATED = {
+    "task": "regression",
+    "estimators": {"taste": TASTE},
+    "lift_learner": TREE,
+    "tuning": Tuning(metric="rmse"),
+    "gate": Gate(minimum=0.0, metric="r2"),
+}
+"""What makes a model one of ratings."""
 
 
 def model_of(**changes):
@@ -111,12 +124,69 @@ def test_what_is_not_asked_for_leaves_a_models_identity():
             {"lift_learner": EstimatorSpec(kind="function", function="m:C")},
             "lift_learner: function cannot be fitted on parts",
         ),
+        ({"estimators": {"taste": TASTE}}, "taste: als predicts a number.* make the task regression"),
+        (
+            {**RATED, "lift_learner": TASTE},
+            "lift_learner: als cannot be fitted on parts",
+        ),
+        (
+            {
+                **RATED,
+                "estimators": {
+                    "tree": TREE,
+                    "taste": TASTE,
+                    "taught": EstimatorSpec(kind="distilled", members=("tree", "taste")),
+                },
+            },
+            "taught: taste cannot be taught numbers",
+        ),
+        (
+            {**RATED, "warm_start": "champion"},
+            "taste is of kind als, and only xgboost can begin",
+        ),
+        (
+            {**RATED, "tuning": Tuning(metric="rmse", rungs=(0.5,), rungs_of="iterations")},
+            "rungs of iterations need trees or max_iter, and taste gives neither",
+        ),
     ],
 )
 def test_learners_that_do_not_fit_the_model_are_refused(changes, told):
     """A learner of the other task, a metric of it, an unknown member, weights a learner cannot take."""
     with pytest.raises(ValidationError, match=told):
         model_of(**changes)
+
+
+def test_users_and_items_are_named_once():
+    """Two tastes of one user and two items: three columns, in the order of the estimators; others name none."""
+    other = EstimatorSpec(kind="als", user="customer", item="dish")
+
+    assert model_of(**{**RATED, "estimators": {"taste": TASTE, "other": other}}).identities == (
+        "customer",
+        "shop",
+        "dish",
+    )
+    assert model_of().identities == ()
+
+
+def test_als_takes_its_own_parameters():
+    """Each may be fixed, tuned or overridden at the refit; the ends of its ranges are values it takes."""
+    spaces = {
+        "factors": {"integer": (1, 100)},
+        "reg_param": {"uniform": (0, 1)},
+        "max_iter": {"choice": (5, 10)},
+        "non_negative": {"choice": (True, False)},
+    }
+    values = {"factors": 10, "reg_param": 0, "max_iter": 5, "non_negative": True}
+
+    assert spaces.keys() == values.keys() == ESTIMATOR_PARAMETERS["als"]
+    assert EstimatorSpec(**ALS, space=spaces).space.keys() == spaces.keys()
+    assert EstimatorSpec(**ALS, parameters=values, refit={"max_iter": 20}).parameters == values
+
+
+def test_models_of_slices_are_no_als():
+    """The learner of segments is xgboost, whatever predicts beside it."""
+    with pytest.raises(ValidationError, match="learner of segments must be of kind xgboost, got als"):
+        Segments(by=("shop",), learner=TASTE)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +199,23 @@ def test_learners_that_do_not_fit_the_model_are_refused(changes, told):
         ({"kind": "function"}, "kind function, and only it, names one"),
         ({"kind": "function", "function": "../m:C"}, "not module:class"),
         ({"kind": "average", "members": ("a",)}, "average takes 2 or more members"),
+        ({"kind": "als"}, "kind als names neither user nor item: kind als, and only it, names both"),
+        ({"kind": "als", "user": "a"}, "kind als names user: kind als, and only it, names both"),
+        ({"kind": "xgboost", "user": "a", "item": "b"}, "kind xgboost names user and item"),
+        ({"kind": "als", "user": "a", "item": "a"}, "user and item are both a, and must be two columns"),
+        ({"kind": "als", "user": "A b", "item": "c"}, "'A b' is no name"),
+        (
+            {"kind": "als", "user": "a", "item": "b", "space": {"rank": {"integer": (2, 4)}}},
+            "als has no parameter 'rank'.* It takes factors, max_iter, non_negative, reg_param",
+        ),
+        ({**ALS, "refit": {"max_iter": 0}}, "als: max_iter is 0, and can be a whole number of 1 or more"),
+        ({**ALS, "space": {"factors": {"integer": (0, 8)}}}, "als: factors is 0, and can be a whole number"),
+        ({**ALS, "parameters": {"reg_param": -0.1}}, "als: reg_param is -0.1, and can be 0 or more"),
+        ({**ALS, "parameters": {"factors": 2.5}}, "als: factors is 2.5, and can be a whole number"),
+        (
+            {**ALS, "parameters": {"non_negative": "no"}},
+            "als: non_negative is 'no', and can be true or false",
+        ),
         ({"kind": "xgboost", "members": ("a", "b")}, "xgboost takes no members"),
         ({"kind": "pruned", "members": ("a", "b")}, "pruned takes 1 members"),
         (

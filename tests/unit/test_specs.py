@@ -149,7 +149,7 @@ def test_select_names(patterns: list[str], chosen: tuple[str, ...]) -> None:
     assert select_names(patterns, ["a", "b_1", "b_2"]) == chosen
 
 
-@pytest.mark.parametrize("kind", sorted(ESTIMATOR_PARAMETERS.keys() - {"function", *ENSEMBLES}))
+@pytest.mark.parametrize("kind", sorted(ESTIMATOR_PARAMETERS.keys() - {"function", "als", *ENSEMBLES}))
 def test_each_learner_takes_its_own_parameters(kind: str) -> None:
     """Each learner's parameters pass, fixed or tuned, and another's is refused with what is right."""
     for name in sorted(ESTIMATOR_PARAMETERS[kind]):

@@ -10,7 +10,7 @@ import pytest
 from featurelib.cli import run
 from featurelib.errors import ConfigError
 from featurelib.pipeline.impact import Impact, asked_columns, impact
-from featurelib.specs import Project
+from featurelib.specs import EstimatorSpec, Project
 from tests.jobs.cafe_project import SOURCES, write_cafe
 from tests.without_spark.cafe_store import place_in
 
@@ -62,6 +62,15 @@ def test_a_column_of_the_spine(project: Project) -> None:
     assert told("customer") == ({*LAST}, ("customer",), (), ())
     assert told("party") == (set(), ("party",), (), ("tips",))
     assert told("tip") == (set(), (), ("tipped",), ("tips",))
+
+
+def test_users_and_items_are_read(project: Project) -> None:
+    """A model that knows customers by ALS depends on their column, which is none of its features."""
+    taste = EstimatorSpec(kind="als", user="customer", item="shop")
+    rated = project.models["tips"].model_copy(update={"estimators": {"taste": taste}})
+
+    found = impact(project.model_copy(update={"models": {"tips": rated}}), "visits", ["customer"])
+    assert found.models == ("tips",)
 
 
 def test_a_derived_feature_follows(project: Project) -> None:
