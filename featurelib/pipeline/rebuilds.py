@@ -27,8 +27,10 @@ from featurelib.timeline import from_micros
 
 _DESCRIPTION = "One row a prediction: what was known at as_of_ts."
 _PARTITIONS = ("_month",)
-_FILE_ROWS = 25_000
+_FILE_ROWS = 12_500
 """A file holds few days, so that a late event has few rows written again. Delta replaces whole files."""
+_FILES = 4_000
+"""About so many files are not too many for a log; those of more rows hold more, until they are maintained."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,11 @@ def build_days(
     features, plan = _features(context, run, spine, context.project.views, between=between)
     table = context.names.features
     if how == "rewrite":
-        _rewrite(run, features, table)
+        _rewrite(run, features, table, size)
     elif how == "append":
-        run.append(_by_time(features), table, file_rows=_FILE_ROWS)
+        run.append(_by_time(features), table, file_rows=_file_rows(size))
     else:
-        run.write(_by_time(features), table, replace=in_partitions(days), file_rows=_FILE_ROWS)
+        run.write(_by_time(features), table, replace=in_partitions(days), file_rows=_file_rows(size))
     names = tuple(view.name for view in context.project.views)
     return Part(len(feature_names(context.project)), names, size, len(days), why, plan)
 
@@ -102,7 +104,7 @@ def build_touched(context: Context, run: Run, touched: Touched) -> Part:
     rows = read_in_clear(context, run, context.names.silver(project.spine.table)).where(wanted)
     spine = join_identity(spine_frame(project, rows), touched.to_join, project, how="left_semi")
     features, plan = _features(context, run, spine, project.views, between=touched.between)
-    run.write(_by_time(kept.unionByName(features)), table, replace=wanted, file_rows=_FILE_ROWS)
+    run.write(_by_time(kept.unionByName(features)), table, replace=wanted, file_rows=_file_rows(of))
     names = tuple(view.name for view in project.views)
     return Part(len(feature_names(project)), names, touched.number, len(touched.days), why, plan, of=of)
 
@@ -123,21 +125,26 @@ def build_columns(context: Context, run: Run, changed: Collection[str]) -> Part:
         features, plan = _features(context, run, snapshot_scan(found, rows), views, between=None)
     else:
         features, plan = _finished(context, rows), None
-    _rewrite(run, features, table)
+    _rewrite(run, features, table, size)
     names = tuple(view.name for view in views)
     number = sum(len(view.feature_names) for view in views)
     why = f"definition changed: {', '.join(names) or 'no view'}"
     return Part(number, names, size, days, why, plan)
 
 
-def _rewrite(run: Run, features: DataFrame, table: str) -> None:
+def _rewrite(run: Run, features: DataFrame, table: str, size: int) -> None:
     run.rewrite(
         _by_time(features),
         table,
         partition_by=_PARTITIONS,
         description=_DESCRIPTION,
-        file_rows=_FILE_ROWS,
+        file_rows=_file_rows(size),
     )
+
+
+def _file_rows(size: int) -> int:
+    """Return the most rows of a file where so many are written."""
+    return max(_FILE_ROWS, size // _FILES)
 
 
 def _by_time(features: DataFrame) -> DataFrame:
