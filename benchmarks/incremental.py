@@ -4,7 +4,7 @@
 
 Silver tables of a year are made, a file a day; the feature step builds 365 days, over ``--windows``; then
 five days come one at a time (events and questions), each built by the step. Then ``--late`` events of one day
-in the middle of the year land, three times: the step finds the rows that see them. One day is built again,
+of the year land, five times: the step finds the rows that see them. One day is built again,
 asked for. At the end the table is compared, to the bit, with one that is built in one go. ``--tiles false``
 shows the same without tiles.
 """
@@ -36,7 +36,7 @@ from featurelib.tables import begin_run, content_hash, read
 
 FIRST = date(2024, 1, 1)
 DAYS, MORE = 365, 5
-LATE = (180, 150, 210)
+LATE = (180, 150, 210, 90, 270)
 FILES = {
     "base.yaml": """\
 root: var/${env}
