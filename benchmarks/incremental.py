@@ -4,9 +4,9 @@
 
 Silver tables of a year are made, a file a day; the feature step builds 365 days, over ``--windows``; then
 five days come one at a time (events and questions), each built by the step. Then ``--late`` events of one day
-of the year land, five times: the step finds the rows that see them. One day is built again,
-asked for. At the end the table is compared, to the bit, with one that is built in one go. ``--tiles false``
-shows the same without tiles.
+of the year land, five times: the step finds the rows that see them. One day is built again, asked for. At the
+end the table is compared, to the bit, with one that is built in one go. ``--tiles false`` shows the same
+without tiles.
 """
 
 from __future__ import annotations
