@@ -122,6 +122,11 @@ class EstimatorSpec(Spec):
                 )
         return self
 
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """The columns of users and items that kind ``als`` reads; none of other kinds."""
+        return tuple(name for name in (self.user, self.item) if name is not None)
+
     @model_validator(mode="after")
     def _als(self) -> Self:
         named = [name for name in ("user", "item") if getattr(self, name) is not None]

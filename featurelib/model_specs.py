@@ -136,8 +136,7 @@ class ModelSpec(Spec):
     @property
     def identities(self) -> tuple[str, ...]:
         """The columns by which learners of kind ``als`` know users and items, each once."""
-        named = [name for spec in self.estimators.values() for name in (spec.user, spec.item)]
-        return tuple(dict.fromkeys(name for name in named if name is not None))
+        return tuple(dict.fromkeys(name for spec in self.estimators.values() for name in spec.identities))
 
     @model_validator(mode="after")
     def _learners_fit_the_task(self) -> Self:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import inf
 from typing import Annotated, Final, Self
 
@@ -82,7 +81,7 @@ class Segments(Spec):
         given = {*self.learner.parameters, *self.learner.space, *self.learner.refit}
         if refused := [why for name, why in sorted(_OF_CLUSTERS.items()) if name in given]:
             raise ValueError(f"the learner of segments: {'; '.join(refused)}")
-        for name, value in _values(self.learner):
+        for name, value in self.learner.values():
             if (wrong := _wrong(name, value)) is not None:
                 raise ValueError(f"the learner of segments: {name} {value!r} {wrong}")
         if self.max_rows is not None and self.max_rows < self.min_rows:
@@ -92,15 +91,6 @@ class Segments(Spec):
         if len(set(self.by)) != len(self.by):
             raise ValueError(f"by names a column twice: {', '.join(self.by)}")
         return self
-
-
-def _values(learner: EstimatorSpec) -> Iterator[tuple[str, object]]:
-    """Return every value that a fit could get: fixed ones, those of choices, and the ends of ranges."""
-    yield from learner.parameters.items()
-    yield from learner.refit.items()
-    for name, space in learner.space.items():
-        for value in space.choice or space.integer or space.uniform or space.log_uniform or ():
-            yield name, value
 
 
 def _wrong(name: str, value: object) -> str | None:

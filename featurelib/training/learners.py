@@ -132,8 +132,8 @@ def forms_of(name: str, usable: Mapping[str, EstimatorSpec]) -> tuple[Form, ...]
 
 def identities_of(name: str, usable: Mapping[str, EstimatorSpec]) -> tuple[str, ...]:
     """Return the columns of users and items that an estimator, or the members of an ensemble, read."""
-    named = [column for member in members_of(name, usable) for column in (member.user, member.item)]
-    return tuple(dict.fromkeys(column for column in named if column is not None))
+    members = members_of(name, usable)
+    return tuple(dict.fromkeys(column for member in members for column in member.identities))
 
 
 def members_of(name: str, usable: Mapping[str, EstimatorSpec]) -> list[EstimatorSpec]:
